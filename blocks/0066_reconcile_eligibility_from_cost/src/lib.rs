@@ -1,0 +1,34 @@
+//! No insert of the service states eligibility yet, so it follows from the cost at every boot. When every insert states it,
+//! this block goes: deleting its component is the whole change.
+
+use plinth_block::prelude::*;
+
+struct Bridge;
+
+/// What the cost says. An unknown cost is not free: NULL counts as not eligible.
+const FREE: &str = "(external_cost_cents is not distinct from 0)";
+
+impl Rule for Bridge {
+    fn reconcile(db: &Db) -> Result<Outcome> {
+        if db.query_one(&format!("select exists (select from test_suites where scheduled_testing_eligible <> {FREE})"), &[])? {
+            db.execute(
+                &format!("update test_suites set scheduled_testing_eligible = {FREE} where scheduled_testing_eligible <> {FREE}"),
+                &[],
+            )?;
+        }
+        done()
+    }
+
+    fn verify(db: &Db) -> Result<Checks> {
+        let mut checks = Checks::new();
+        checks.no_rows(
+            db,
+            "every suite is eligible exactly if it costs nothing",
+            &format!("select id from test_suites where scheduled_testing_eligible <> {FREE}"),
+            &[],
+        )?;
+        Ok(checks)
+    }
+}
+
+plinth_block::rule!(Bridge);

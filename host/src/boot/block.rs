@@ -1,0 +1,127 @@
+//! One block of a boot: begin, work, verify, measure, commit; or back to where it was.
+
+use super::{
+    Boot, milliseconds,
+    transaction::{Begun, Broken, Transaction},
+};
+use crate::{
+    ledger::Row,
+    load::Component,
+    plan::{Action, Step},
+    report::{BlockReport, ErrorClass, Outcome, ReportError},
+    sandbox::Ended,
+};
+use plinth_manifest::{Kind, OnFailure, Transaction as Wrapping};
+use std::time::Instant;
+
+impl Boot<'_> {
+    /// Runs a block. Failures are part of the report.
+    pub(super) async fn block(&self, component: &Component, step: &Step) -> BlockReport {
+        let started = Instant::now();
+        let mut report = BlockReport::new(&component.manifest.id, component.manifest.kind, Outcome::Failed);
+        if component.manifest.transaction == Wrapping::None {
+            self.outside(component, step.action == Action::Resume, &mut report, started).await;
+            return report;
+        }
+        match self.inside(component, &mut report, started).await {
+            Ok(()) => {}
+            Err(Stopped::Deferred(transaction, reason)) => {
+                self.put_off(component, step, transaction, reason, &mut report, started).await;
+            }
+            Err(Stopped::Broken(broken)) => {
+                let Broken { mut transaction, error } = broken;
+                note(&mut transaction, &mut report, started);
+                report.error = Some(error);
+                let may_wait = component.manifest.on_failure == OnFailure::Defer && step.deferrals < component.manifest.deferrals;
+                if may_wait {
+                    report.outcome = Outcome::Deferred;
+                }
+                let record = self.record.rows(&[Row::new(&report, Some(component))]);
+                transaction.roll_back(&record).await;
+            }
+            Err(Stopped::Before(error)) => {
+                report.duration_ms = milliseconds(started);
+                report.error = Some(error);
+                let record = self.record.rows(&[Row::new(&report, Some(component))]);
+                if let Err(error) = self.connection.send(&record).await {
+                    tracing::warn!(error = %crate::database_reason(&error), "the failure cannot be recorded");
+                }
+            }
+        }
+        report
+    }
+
+    async fn inside<'a>(&'a self, component: &'a Component, report: &mut BlockReport, started: Instant) -> Result<(), Stopped<'a>> {
+        let begun = Begun::begin(self, component).await.map_err(Stopped::Before)?;
+        let (worked, ended) = begun.work().await.map_err(Stopped::Broken)?;
+        let message = match ended {
+            Ended::Deferred(reason) => return Err(Stopped::Deferred(worked.give_up(), reason)),
+            Ended::Done(message) => message,
+        };
+        let mut measured = worked.verify().await.map_err(Stopped::Broken)?.measure().await.map_err(Stopped::Broken)?;
+        let effects = measured.effects.clone();
+        let changed = effects.any() || component.manifest.kind == Kind::Migration;
+        report.outcome = if changed { Outcome::Applied } else { Outcome::Unchanged };
+        report.rows = effects.rows.into_iter().map(|(table, counts)| (format!("{}.{}", table.schema, table.table), counts)).collect();
+        report.objects = effects.objects;
+        report.locks = effects.locks;
+        report.message = message;
+        report.statements = measured.running().session().statements();
+        report.journal = measured.running().journal();
+        report.duration_ms = milliseconds(started);
+        // A rule that changed nothing has nothing to commit: its row is written with the boot's end, at no cost of its own.
+        let record = changed.then(|| self.record.rows(&[Row::new(report, Some(component))]));
+        match measured.commit(record.as_deref()).await {
+            Ok(_) => {
+                report.duration_ms = milliseconds(started);
+                Ok(())
+            }
+            Err(broken) => {
+                report.outcome = Outcome::Failed;
+                Err(Stopped::Broken(broken))
+            }
+        }
+    }
+
+    /// A block that puts its work off: everything is rolled back, the deferral is counted, and one too many is a failure.
+    async fn put_off(
+        &self,
+        component: &Component,
+        step: &Step,
+        mut transaction: Box<Transaction<'_>>,
+        reason: String,
+        report: &mut BlockReport,
+        started: Instant,
+    ) {
+        note(&mut transaction, report, started);
+        let most = component.manifest.deferrals;
+        if step.deferrals < most {
+            report.outcome = Outcome::Deferred;
+            report.message = Some(reason);
+        } else {
+            let message = format!("the block put its work off {} times in a row, {most} are allowed: {reason}", step.deferrals + 1);
+            report.error = Some(ReportError::new(ErrorClass::Block, message));
+        }
+        let record = self.record.rows(&[Row::new(report, Some(component))]);
+        transaction.roll_back(&record).await;
+    }
+}
+
+/// Why a block did not commit.
+enum Stopped<'a> {
+    /// Its transaction never began.
+    Before(ReportError),
+    /// It must be rolled back.
+    Broken(Broken<'a>),
+    /// The block asked for it.
+    Deferred(Box<Transaction<'a>>, String),
+}
+
+fn note(transaction: &mut Transaction<'_>, report: &mut BlockReport, started: Instant) {
+    report.rows.clear();
+    report.objects.clear();
+    report.locks.clear();
+    report.statements = transaction.running.session().statements();
+    report.journal = transaction.running.journal();
+    report.duration_ms = milliseconds(started);
+}

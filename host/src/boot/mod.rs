@@ -1,0 +1,234 @@
+//! One pass of the host: look, lock, plan, migrate, reconcile, settle, report.
+
+mod block;
+mod failure;
+mod look;
+mod outside;
+pub(crate) mod preview;
+mod settle;
+pub(crate) mod status;
+mod transaction;
+pub(crate) mod verify;
+
+use crate::{
+    database::{Canceller, Connection, catalog::Existing, lock::Held},
+    error::BootError,
+    host::Host,
+    ledger::{Known, LedgerError, Record, Row},
+    load::Components,
+    plan::{self, Action, Plan, PlanError, PlanProblem, Step},
+    report::{BlockReport, BootReport, BootState, Outcome, Report},
+    sandbox::Sandbox,
+};
+use look::Turn;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
+
+/// The components of a boot, in order. Nothing of the database is known yet.
+pub(crate) struct Loaded {
+    pub(crate) components: Components,
+    pub(crate) order: Vec<usize>,
+    pub(crate) digest: String,
+}
+
+impl Loaded {
+    /// Loads and orders. All problems at once, and none of them needs a database to be found.
+    pub(crate) fn new(host: &Host) -> Result<Loaded, BootError> {
+        let components = host.load()?;
+        let mut problems: Vec<PlanProblem> =
+            components.missing(&host.expected).into_iter().map(|id| PlanProblem::Expected { id: id.to_owned() }).collect();
+        let manifests: Vec<_> = components.iter().map(|component| &component.manifest).collect();
+        let order = plan::order(&manifests).unwrap_or_else(|more| {
+            problems.extend(more);
+            Vec::new()
+        });
+        if !problems.is_empty() {
+            return Err(PlanError(problems).into());
+        }
+        let digest = components.digest().to_string();
+        Ok(Loaded { components, order, digest })
+    }
+
+    fn has_rules(&self) -> bool {
+        self.components.iter().any(|component| component.manifest.kind == plinth_manifest::Kind::Rule)
+    }
+}
+
+/// A boot that runs blocks: the lock is held, the ledger was read under it, and everything required is there.
+pub(crate) struct Boot<'a> {
+    host: &'a Host,
+    loaded: &'a Loaded,
+    plan: Plan,
+    held: &'a Held,
+    connection: Arc<Connection>,
+    record: Record,
+    sandbox: Sandbox,
+    started: Instant,
+    reports: Vec<BlockReport>,
+}
+
+/// Boots, until it is done or `stop` is: then the statement that runs is cancelled and everything uncommitted rolled back.
+pub(crate) async fn boot_until(host: &Host, stop: impl Future<Output = ()>) -> Result<Report, BootError> {
+    let canceller = OnceLock::new();
+    tokio::select! {
+        done = boot(host, &canceller) => done,
+        () = stop => {
+            // Closing the connection alone would leave a long statement running on the server, with its locks.
+            if let Some(canceller) = canceller.get() {
+                Canceller::cancel(canceller).await;
+            }
+            Err(BootError::Interrupted)
+        }
+    }
+}
+
+async fn boot(host: &Host, canceller: &OnceLock<Canceller>) -> Result<Report, BootError> {
+    let loading = host.clone();
+    let name = host.connection_name();
+    let (loaded, connection) = tokio::join!(tokio::task::spawn_blocking(move || Loaded::new(&loading)), host.database.connect(&name));
+    let loaded = loaded.map_err(|_| BootError::Interrupted)??;
+    let connection = Arc::new(connection?);
+    let _ = canceller.set(connection.canceller());
+    let started = Instant::now();
+    let held = match look::turn(host, &loaded, &connection, started).await? {
+        Turn::Nothing(report) | Turn::Joined(report) => return Ok(report),
+        Turn::Ours(held) => held,
+    };
+    let (plan, record) = open(host, &loaded, &connection, &held).await?;
+    let boot = Boot { host, loaded: &loaded, plan, held: &held, connection, record, sandbox: host.sandbox()?, started, reports: Vec::new() };
+    boot.run().await
+}
+
+/// Reads the ledger under the lock, plans against it and the catalog, and opens the boot. Nothing of a user's was touched.
+async fn open(host: &Host, loaded: &Loaded, connection: &Connection, _: &Held) -> Result<(Plan, Record), BootError> {
+    let ledger = &host.ledger;
+    let unwritten = |source| BootError::Ledger(LedgerError::Database { schema: ledger.schema.clone(), doing: "written", source });
+    connection.send(&ledger.create()).await.map_err(unwritten)?;
+    let known = Known::read(&connection.send(&ledger.known_query()).await.map_err(unwritten)?, 0);
+    let plan = Plan::new(&loaded.components, &loaded.order, &known);
+    let wanted = plan::wanted(&plan, &loaded.components);
+    let existing = Existing::look_up(connection, &wanted).await.map_err(unwritten)?;
+    let problems = plan::requirements(&plan, &loaded.components, &existing);
+    if !problems.is_empty() {
+        return Err(PlanError(problems).into());
+    }
+    let renames: String =
+        plan.renamed.iter().map(|(from, to)| format!("{};", ledger.rename(from, to))).collect();
+    let opening = ledger.open_boot(&loaded.digest, host.build.as_deref(), &host.instance, loaded.components.len());
+    let opened = connection.send(&format!("begin; {renames} {opening}; commit")).await.map_err(unwritten)?;
+    let boot = opened.from_end(1).first().and_then(|row| row.try_get(0).ok().flatten()).and_then(|id| id.parse().ok());
+    Ok((plan, Record { ledger: ledger.clone(), boot: boot.unwrap_or_default() }))
+}
+
+impl Boot<'_> {
+    async fn run(mut self) -> Result<Report, BootError> {
+        let steps = self.plan.steps.clone();
+        for (place, step) in steps.iter().enumerate() {
+            let Some(component) = self.loaded.components.get(step.component) else { continue };
+            let report = match step.action {
+                Action::Skip => BlockReport::new(&component.manifest.id, component.manifest.kind, Outcome::Skipped),
+                _ => {
+                    tracing::info!(block = %component.manifest.id, "running");
+                    self.block(component, step).await
+                }
+            };
+            let failed = report.outcome == Outcome::Failed;
+            self.reports.push(report);
+            if failed {
+                for step in steps.iter().skip(place + 1) {
+                    self.reports.extend(self.skipped(step));
+                }
+                return self.failed().await;
+            }
+        }
+        if let Err((id, error)) = self.settle().await {
+            if let Some(report) = self.reports.iter_mut().find(|report| report.id == id) {
+                report.outcome = Outcome::Failed;
+                report.error = Some(error);
+            }
+            return self.failed().await;
+        }
+        self.complete().await
+    }
+
+    fn skipped(&self, step: &Step) -> Option<BlockReport> {
+        let manifest = &self.loaded.components.get(step.component)?.manifest;
+        Some(BlockReport::new(&manifest.id, manifest.kind, Outcome::Skipped))
+    }
+
+    /// Closes a boot that did all of its work. What changed nothing is recorded here, all in one.
+    async fn complete(mut self) -> Result<Report, BootError> {
+        for (id, kind) in &self.plan.retired {
+            self.reports.push(BlockReport::new(id, *kind, Outcome::Retired));
+        }
+        let state =
+            if self.reports.iter().any(|report| report.outcome == Outcome::Deferred) { BootState::Deferred } else { BootState::Complete };
+        let late = self.reports.iter().filter(|report| matches!(report.outcome, Outcome::Unchanged | Outcome::Retired));
+        let rows: Vec<Row<'_>> = late.map(|report| Row::new(report, self.component(&report.id))).collect();
+        let returned: Vec<&str> = self
+            .plan
+            .steps
+            .iter()
+            .filter(|step| step.returns && step.action == Action::Skip)
+            .filter_map(|step| self.loaded.components.get(step.component))
+            .map(|component| &*component.manifest.id)
+            .collect();
+        let mut statements = vec![self.record.rows(&rows)];
+        if !returned.is_empty() {
+            statements.push(self.record.returned(&returned));
+        }
+        // This statement's own round trip is one more.
+        statements.push(self.record.close(state, self.round_trips() + 1, None));
+        if !self.held.is_held() {
+            return Err(BootError::Failed(Box::new(self.report(BootState::Failed))));
+        }
+        let closing = format!("begin; {}; commit", statements.join("; "));
+        self.connection.send(&closing).await.map_err(|source| {
+            BootError::Ledger(LedgerError::Database { schema: self.record.ledger.schema.clone(), doing: "written", source })
+        })?;
+        Ok(self.report(state))
+    }
+
+    /// Closes a boot whose last block failed. The block's own row was written when it was rolled back.
+    async fn failed(self) -> Result<Report, BootError> {
+        let cause = self.reports.iter().find_map(|report| report.error.as_ref().map(|error| (report.id.as_str(), error)));
+        let closing = self.record.close(BootState::Failed, self.round_trips() + 1, cause);
+        // The failure is what matters: if the ledger cannot be told any more, the next boot marks this one as interrupted.
+        if let Err(error) = self.connection.send(&closing).await {
+            tracing::warn!(error = %crate::database_reason(&error), "the failed boot cannot be closed in the ledger");
+        }
+        Err(BootError::Failed(Box::new(self.report(BootState::Failed))))
+    }
+
+    fn component(&self, id: &str) -> Option<&crate::load::Component> {
+        self.loaded.components.iter().find(|component| component.manifest.id == *id)
+    }
+
+    fn round_trips(&self) -> u64 {
+        self.connection.trips().get() + self.held.round_trips()
+    }
+
+    fn report(&self, state: BootState) -> Report {
+        let ran = self.reports.iter().filter(|report| !matches!(report.outcome, Outcome::Skipped | Outcome::Retired | Outcome::Joined)).count();
+        Report {
+            boot: BootReport {
+                id: Some(self.record.boot),
+                state,
+                duration_ms: milliseconds(self.started),
+                round_trips: self.round_trips(),
+                build: self.host.build.clone(),
+                found: self.loaded.components.len(),
+                ran,
+                skipped: self.reports.iter().filter(|report| report.outcome == Outcome::Skipped).count(),
+                notes: self.plan.notes.clone(),
+            },
+            blocks: self.reports.clone(),
+        }
+    }
+}
+
+pub(crate) fn milliseconds(since: Instant) -> f64 {
+    (since.elapsed().as_secs_f64() * 1e6).round() / 1e3
+}

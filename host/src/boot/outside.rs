@@ -1,0 +1,129 @@
+//! A migration outside a transaction, as CREATE INDEX CONCURRENTLY demands.
+//!
+//! The ledger says that it was started before it does anything. A kill leaves an invalid index at worst: before the next run
+//! the indexes that the block provides are looked at, and an invalid one is dropped, since CREATE INDEX … IF NOT EXISTS would
+//! take it for the real one.
+
+use super::{Boot, milliseconds, transaction::start};
+use crate::{
+    database::{
+        effects::Counters,
+        literal, name,
+        policy::{Phase, Policy},
+    },
+    ledger::Row,
+    load::Component,
+    report::{BlockReport, ErrorClass, ObjectChange, Outcome, ReportError},
+    sandbox::{Ended, Running},
+};
+use plinth_manifest::{Object, TableName};
+use std::{sync::Arc, time::Instant};
+
+impl Boot<'_> {
+    /// Runs a migration outside a transaction. `resumed` says that an earlier run did not finish.
+    pub(super) async fn outside(&self, component: &Component, resumed: bool, report: &mut BlockReport, started: Instant) {
+        if resumed {
+            report.message = Some("an earlier run did not finish: run again".to_owned());
+        }
+        let done = self.try_outside(component, report).await;
+        report.duration_ms = milliseconds(started);
+        let record = match done {
+            Ok(()) => {
+                report.outcome = Outcome::Applied;
+                self.record.rows(&[Row::new(report, Some(component))])
+            }
+            Err(error) => {
+                report.error = Some(error);
+                format!("rollback; {}", self.record.rows(&[Row::new(report, Some(component))]))
+            }
+        };
+        if let Err(error) = self.connection.send(&record).await {
+            let told = ReportError::of_host(&error, "the outcome cannot be recorded");
+            report.outcome = Outcome::Failed;
+            report.error.get_or_insert(told);
+        }
+    }
+
+    async fn try_outside(&self, component: &Component, report: &mut BlockReport) -> Result<(), ReportError> {
+        let failed = |doing: &'static str| move |error: tokio_postgres::Error| ReportError::of_host(&error, doing);
+        let policy = Arc::new(Policy::new(&component.manifest, &self.record.ledger.schema));
+        let mut running = start(self, component, policy, &self.connection)?;
+        self.connection.send(&self.record.started(component)).await.map_err(failed("the start cannot be recorded"))?;
+        let indexes: Vec<&TableName> = component
+            .manifest
+            .provides
+            .iter()
+            .filter_map(|object| if let Object::Index { name, .. } = object { Some(name) } else { None })
+            .collect();
+        for index in self.indexes(&indexes, false).await? {
+            tracing::warn!(%index, "an invalid index of an earlier run is dropped");
+            let drop = format!("drop index concurrently if exists {}.{}", name(&index.schema), name(&index.table));
+            self.connection.send(&drop).await.map_err(failed("an invalid index of an earlier run cannot be dropped"))?;
+        }
+        let before = self.indexes(&indexes, true).await?;
+        // lock_timeout would also end the wait for old snapshots that CONCURRENTLY is made of, so it is off here: the locks
+        // that it takes let everybody work. The statement's time is still limited by the block's.
+        let path: Vec<String> = self.host.search_path.split(',').map(|schema| name(schema.trim())).collect();
+        let enter = format!("set search_path = {}; set lock_timeout = 0; set statement_timeout = {}", path.join(", "), self.host.limits.wall.as_millis());
+        self.connection.send(&enter).await.map_err(failed("the session cannot be set up"))?;
+        running.session().enter(Phase::Outside, Counters::default());
+        let worked = self.work_outside(&mut running, report).await;
+        // DISCARD would also drop what tokio-postgres keeps prepared.
+        self.connection.send("rollback; reset search_path; reset lock_timeout; reset statement_timeout").await.map_err(failed("the session cannot be reset"))?;
+        worked?;
+        let invalid: Vec<String> = self.indexes(&indexes, false).await?.iter().map(ToString::to_string).collect();
+        if !invalid.is_empty() {
+            let error = ReportError::new(ErrorClass::PostCondition, format!("index {} is invalid", invalid.join(", ")));
+            return Err(error.hint("start again: the host drops it and the block builds it anew"));
+        }
+        let after = self.indexes(&indexes, true).await?;
+        let made = after.into_iter().filter(|index| !before.contains(index));
+        report.objects = made.map(|index| ObjectChange { kind: "index".into(), object: index.to_string(), created: true }).collect();
+        Ok(())
+    }
+
+    async fn work_outside(&self, running: &mut Running, report: &mut BlockReport) -> Result<(), ReportError> {
+        let ended = running.work().await;
+        report.statements = running.session().statements();
+        let told = |error: &crate::sandbox::BlockError, running: &mut Running| {
+            let current = running.session().current().map(|(number, sql)| (number, sql.to_owned()));
+            ReportError::of_block(error, running.failed(), current)
+        };
+        match ended {
+            Ok(Ended::Done(message)) => report.message = message.or(report.message.take()),
+            Ok(Ended::Deferred(reason)) => {
+                return Err(ReportError::new(ErrorClass::Block, format!("a migration outside a transaction cannot be put off: {reason}")));
+            }
+            Err(error) => {
+                // The statement may still run; nothing else can be sent before it ends.
+                self.connection.canceller().cancel().await;
+                return Err(told(&error, running));
+            }
+        }
+        self.connection.send("begin read only").await.map_err(|error| ReportError::of_host(&error, "BEGIN"))?;
+        running.session().enter(Phase::Verify, Counters::default());
+        let checks = running.verify().await;
+        report.statements = running.session().statements();
+        report.journal = running.journal();
+        match checks {
+            Ok(checks) => ReportError::of_checks(&checks).map_or(Ok(()), Err),
+            Err(error) => Err(told(&error, running)),
+        }
+    }
+
+    /// Those of the given indexes that exist and are, or are not, valid.
+    async fn indexes(&self, names: &[&TableName], valid: bool) -> Result<Vec<TableName>, ReportError> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let wanted: Vec<String> = names.iter().map(|index| format!("({}, {})", literal(&index.schema), literal(&index.table))).collect();
+        let query = format!(
+            "select n.nspname, c.relname from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
+             where (n.nspname, c.relname) in ({}) and i.indisvalid = {valid}",
+            wanted.join(", ")
+        );
+        let sets = self.connection.send(&query).await.map_err(|error| ReportError::of_host(&error, "the indexes cannot be looked up"))?;
+        let field = |row: &tokio_postgres::SimpleQueryRow, at| row.try_get(at).ok().flatten().unwrap_or_default().to_owned();
+        Ok(sets.last().iter().map(|row| TableName::new(field(row, 0), field(row, 1))).collect())
+    }
+}

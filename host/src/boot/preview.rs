@@ -1,0 +1,37 @@
+//! What a boot would do, without doing any of it.
+
+use super::Loaded;
+use crate::{
+    database::{Connection, ResultSets, catalog::Existing},
+    error::BootError,
+    host::Host,
+    ledger::{Known, LedgerError, Look},
+    plan::{self, Plan, PlanError, Preview},
+};
+
+pub(crate) async fn preview(host: &Host) -> Result<Preview, BootError> {
+    let loaded = Loaded::new(host)?;
+    let connection = host.database.connect(&host.connection_name()).await?;
+    let known = known(host, &connection).await?;
+    let plan = Plan::new(&loaded.components, &loaded.order, &known);
+    let wanted = plan::wanted(&plan, &loaded.components);
+    let existing = Existing::look_up(&connection, &wanted)
+        .await
+        .map_err(|source| LedgerError::Database { schema: host.ledger.schema.clone(), doing: "read", source })?;
+    let problems = plan::requirements(&plan, &loaded.components, &existing);
+    if problems.is_empty() { Ok(Preview::new(&plan, &loaded.components)) } else { Err(PlanError(problems).into()) }
+}
+
+/// What the ledger knows; nothing, if there is none.
+pub(super) async fn known(host: &Host, connection: &Connection) -> Result<Known, BootError> {
+    let ledger = &host.ledger;
+    let look = ledger.read_look(ResultSets::of(connection.client(), &ledger.look_query()).await)?;
+    if matches!(look, Look::Absent) {
+        return Ok(Known::default());
+    }
+    let sets = connection
+        .send(&ledger.known_query())
+        .await
+        .map_err(|source| LedgerError::Database { schema: ledger.schema.clone(), doing: "read", source })?;
+    Ok(Known::read(&sets, 0))
+}

@@ -1,0 +1,242 @@
+//! A block inside the host's transaction. Each state has only the step that may come next, so that nothing is committed that
+//! was not verified and measured.
+
+use super::Boot;
+use crate::{
+    database::{
+        Connection,
+        effects::{COUNTERS, Counters, Effects, locks_query, objects_query, read_locks, read_objects},
+        name,
+        policy::{Phase, Policy},
+        session::Session,
+    },
+    load::Component,
+    report::{ErrorClass, ReportError},
+    sandbox::{BlockError, Ended, Running},
+};
+use plinth_manifest::{Kind, TableName};
+use std::{sync::Arc, time::Duration};
+
+/// How long a rollback may take before the connection is given up.
+const ROLLBACK: Duration = Duration::from_secs(10);
+
+/// A block's transaction, as far as it has come.
+pub(super) struct Transaction<'a> {
+    boot: &'a Boot<'a>,
+    component: &'a Component,
+    pub(super) running: Running,
+    policy: Arc<Policy>,
+    /// The transaction's start and the session's settings: what a block must leave as it is.
+    session: Vec<Option<String>>,
+}
+
+/// The host began it, the block did nothing yet.
+pub(super) struct Begun<'a>(Transaction<'a>);
+/// The block did its work.
+pub(super) struct Worked<'a>(Transaction<'a>);
+/// Its post-conditions hold.
+pub(super) struct Verified<'a>(Transaction<'a>);
+/// What it did is known and allowed.
+pub(super) struct Measured<'a> {
+    pub(super) effects: Effects,
+    transaction: Transaction<'a>,
+}
+
+/// A transaction that must be rolled back, and why. None if its connection is in no state to say anything.
+pub(super) struct Broken<'a> {
+    pub(super) transaction: Box<Transaction<'a>>,
+    pub(super) error: ReportError,
+}
+
+/// What identifies the transaction and the session around a block.
+const SESSION: &str = "select transaction_timestamp()::text, pg_backend_pid()::text, current_user::text, session_user::text,
+    current_setting('search_path'), current_setting('lock_timeout'), current_setting('statement_timeout'),
+    current_setting('session_replication_role'), current_setting('transaction_read_only')";
+
+fn session_of(sets: &crate::database::ResultSets, place: usize) -> Vec<Option<String>> {
+    let row = sets.from_end(place).first();
+    row.map(|row| (0..row.len()).map(|at| row.try_get(at).ok().flatten().map(str::to_owned)).collect()).unwrap_or_default()
+}
+
+/// The settings of a block's transaction. They end with it.
+pub(super) fn settings(boot: &Boot<'_>) -> String {
+    let limits = &boot.host.limits;
+    let path: Vec<String> = boot.host.search_path.split(',').map(|schema| name(schema.trim())).collect();
+    format!(
+        "set local search_path = {}; set local lock_timeout = {}; set local statement_timeout = {};
+         set local idle_in_transaction_session_timeout = {}; set local client_min_messages = warning",
+        path.join(", "),
+        limits.lock.as_millis(),
+        limits.statement.as_millis(),
+        (limits.wall + Duration::from_secs(60)).as_millis(),
+    )
+}
+
+impl<'a> Begun<'a> {
+    /// Compiles the block and begins its transaction.
+    pub(super) async fn begin(boot: &'a Boot<'a>, component: &'a Component) -> Result<Begun<'a>, ReportError> {
+        let manifest = &component.manifest;
+        let policy = Arc::new(Policy::new(manifest, &boot.record.ledger.schema));
+        let mut running = start(boot, component, policy.clone(), &boot.connection)?;
+        let begin = format!("begin isolation level read committed read write; {}; {SESSION}; {COUNTERS}", settings(boot));
+        let sets = boot.connection.send(&begin).await.map_err(|error| ReportError::of_host(&error, "BEGIN"))?;
+        running.session().enter(Phase::Work, Counters::read(&sets, 0));
+        Ok(Begun(Transaction { boot, component, running, policy, session: session_of(&sets, 1) }))
+    }
+
+    /// Lets the block do its work.
+    pub(super) async fn work(mut self) -> Result<(Worked<'a>, Ended), Broken<'a>> {
+        match self.0.running.work().await {
+            Ok(ended) => {
+                // A block that goes on after a failed statement has no transaction to go on in.
+                match self.0.running.failed() {
+                    Some(failed) if matches!(failed.error, crate::sandbox::contract::Error::Database(_)) && matches!(ended, Ended::Done(_)) => {
+                        let error = ReportError::of_statement(&failed);
+                        let hint = error.hint.clone().unwrap_or_else(|| "the block ignored the error, but the transaction is lost with it: use a savepoint".into());
+                        Err(self.0.broken(error.hint(hint)))
+                    }
+                    _ => Ok((Worked(self.0), ended)),
+                }
+            }
+            Err(error) => Err(self.0.broken_by(&error)),
+        }
+    }
+}
+
+/// Makes a block ready to run on a connection.
+pub(super) fn start(boot: &Boot<'_>, component: &Component, policy: Arc<Policy>, connection: &Arc<Connection>) -> Result<Running, ReportError> {
+    let manifest = &component.manifest;
+    let limits = &boot.host.limits;
+    let unloadable = |problem: crate::load::Problem| ReportError::new(ErrorClass::Sandbox, format!("{} {problem}", component.origin()));
+    let bytes = component.bytes().map_err(unloadable)?;
+    let block = boot.sandbox.block(manifest.kind, &component.digest, &bytes).map_err(|error| ReportError::of_block(&error, None, None))?;
+    let session = Session::new(connection.clone(), policy, limits.clone(), manifest.budget.statements);
+    let wall = manifest.budget.time().map_or(limits.wall, |time| time.min(limits.wall));
+    Ok(boot.sandbox.start(&block, session, limits, wall))
+}
+
+impl<'a> Worked<'a> {
+    /// Looks at the post-conditions, read-only, behind a savepoint.
+    pub(super) async fn verify(mut self) -> Result<Verified<'a>, Broken<'a>> {
+        if let Err(error) = self.0.boot.connection.send("savepoint plinth_verify; set transaction read only").await {
+            return Err(self.0.broken(ReportError::of_host(&error, "the block left its transaction unusable")));
+        }
+        let counters = self.0.running.session().counters().clone();
+        self.0.running.session().enter(Phase::Verify, counters);
+        match self.0.running.verify().await {
+            Err(error) => Err(self.0.broken_by(&error)),
+            Ok(checks) => match ReportError::of_checks(&checks) {
+                Some(error) => Err(self.0.broken(error)),
+                None => Ok(Verified(self.0)),
+            },
+        }
+    }
+
+    /// Gives the work up, as the block asked: for a deferral.
+    pub(super) fn give_up(self) -> Box<Transaction<'a>> {
+        Box::new(self.0)
+    }
+}
+
+impl<'a> Verified<'a> {
+    /// Asks the database what the block did, and holds it against the manifest.
+    pub(super) async fn measure(mut self) -> Result<Measured<'a>, Broken<'a>> {
+        let ledger = &self.0.boot.record.ledger.schema;
+        let ask = format!(
+            "rollback to savepoint plinth_verify; release savepoint plinth_verify; {SESSION}; {COUNTERS}; {}; {}",
+            locks_query(ledger),
+            objects_query(ledger)
+        );
+        let sets = match self.0.boot.connection.send(&ask).await {
+            Ok(sets) => sets,
+            Err(error) => return Err(self.0.broken(ReportError::of_host(&error, "what the block did cannot be measured"))),
+        };
+        if session_of(&sets, 3) != self.0.session {
+            let error = ReportError::new(ErrorClass::Effects, "the block changed the transaction or the session: role, settings or the transaction itself");
+            return Err(self.0.broken(error));
+        }
+        let rows = Counters::read(&sets, 2).since(self.0.running.session().counters());
+        let effects = Effects { rows, locks: read_locks(&sets, 1), objects: read_objects(&sets, 0) };
+        match self.0.forbidden(&effects) {
+            Some(error) => Err(self.0.broken(error)),
+            None => Ok(Measured { effects, transaction: self.0 }),
+        }
+    }
+}
+
+impl<'a> Measured<'a> {
+    /// Ends the transaction. What is to be recorded rides with COMMIT.
+    pub(super) async fn commit(self, record: Option<&str>) -> Result<Transaction<'a>, Broken<'a>> {
+        let transaction = self.transaction;
+        // Without the lock, another replica may be running the same block.
+        if !transaction.boot.held.is_held() {
+            return Err(transaction.broken(ReportError::new(ErrorClass::Connection, "the connection that holds the lock was lost")));
+        }
+        let end = record.map_or_else(|| "commit".to_owned(), |record| format!("{record}; commit"));
+        match transaction.boot.connection.send(&end).await {
+            Ok(_) => Ok(transaction),
+            Err(error) => Err(transaction.broken(ReportError::of_host(&error, "COMMIT"))),
+        }
+    }
+
+    pub(super) fn running(&mut self) -> &mut Running {
+        &mut self.transaction.running
+    }
+}
+
+impl<'a> Transaction<'a> {
+    fn broken(self, error: ReportError) -> Broken<'a> {
+        Broken { transaction: Box::new(self), error }
+    }
+
+    fn broken_by(mut self, error: &BlockError) -> Broken<'a> {
+        let failed = self.running.failed();
+        let current = self.running.session().current().map(|(number, sql)| (number, sql.to_owned()));
+        let error = ReportError::of_block(error, failed, current);
+        self.broken(error)
+    }
+
+    /// What the block did that its manifest or its budget does not allow.
+    fn forbidden(&self, effects: &Effects) -> Option<ReportError> {
+        let manifest = &self.component.manifest;
+        let ledger = |table: &TableName| table.schema == self.boot.record.ledger.schema;
+        if effects.rows.keys().any(ledger) {
+            return Some(ReportError::new(ErrorClass::Effects, "the block wrote into the ledger"));
+        }
+        let undeclared: Vec<String> =
+            effects.rows.keys().filter(|table| !self.policy.may_change(table)).map(|table| format!("{table}.*")).collect();
+        if !undeclared.is_empty() {
+            let names = undeclared.join(", ");
+            let error = ReportError::new(ErrorClass::Effects, format!("the block changed rows of {names}, which its manifest does not name"));
+            return Some(error.hint(format!("add {} to writes in block.toml, or find the trigger or function that writes there", undeclared.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", "))));
+        }
+        if manifest.kind == Kind::Rule && !effects.objects.is_empty() {
+            let names: Vec<String> = effects.objects.iter().map(|object| format!("{} {}", object.kind, object.object)).collect();
+            let error = ReportError::new(ErrorClass::Effects, format!("the rule changed the schema: {}", names.join(", ")));
+            return Some(error.hint("schema and rule are separate blocks: put it into a migration"));
+        }
+        match manifest.budget.rows {
+            Some(most) if effects.total_rows() > most => Some(
+                ReportError::new(ErrorClass::Budget, format!("the block changed {} rows, its budget is {most}", effects.total_rows()))
+                    .hint("raise rows under [budget] in block.toml, or do the work in smaller parts"),
+            ),
+            _ => None,
+        }
+    }
+
+    /// Rolls back, whatever state it is in, and records what is to be recorded. False if the connection had to be given up.
+    pub(super) async fn roll_back(&self, record: &str) -> bool {
+        let connection = &self.boot.connection;
+        let rollback = format!("rollback; {record}");
+        let attempt = async { connection.send(&rollback).await.is_ok() };
+        tokio::pin!(attempt);
+        // A statement may still be running: it is cancelled, unless it ends by itself.
+        let canceller = connection.canceller();
+        let soon = tokio::time::timeout(Duration::from_millis(50), &mut attempt).await;
+        if let Ok(done) = soon {
+            return done;
+        }
+        canceller.cancel().await;
+        tokio::time::timeout(ROLLBACK, attempt).await.unwrap_or(false)
+    }
+}

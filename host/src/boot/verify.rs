@@ -1,0 +1,85 @@
+//! The post-conditions of all blocks that were applied, looked at read-only: `plinth verify`.
+
+use super::{Loaded, preview::known};
+use crate::{
+    database::{effects::Counters, policy::{Phase, Policy}, session::Session},
+    error::BootError,
+    host::Host,
+    ledger::LedgerError,
+    report::{ErrorClass, ReportError},
+};
+use plinth_manifest::Kind;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// What `plinth verify` found. Serialises to what it prints as JSON.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Verification {
+    /// Every block that was looked at, in order.
+    pub blocks: Vec<CheckReport>,
+    /// Blocks that were not applied yet, so that nothing can be said of them.
+    pub not_applied: Vec<String>,
+}
+
+/// What was found of one block.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct CheckReport {
+    /// The block.
+    pub id: String,
+    /// Its kind.
+    pub kind: Kind,
+    /// How many conditions it has.
+    pub conditions: usize,
+    /// What does not hold, or why it cannot be looked at.
+    pub error: Option<ReportError>,
+}
+
+impl Verification {
+    /// Whether everything holds.
+    pub fn holds(&self) -> bool {
+        self.blocks.iter().all(|block| block.error.is_none())
+    }
+}
+
+pub(crate) async fn verify(host: &Host) -> Result<Verification, BootError> {
+    let loaded = Loaded::new(host)?;
+    let connection = Arc::new(host.database.connect(&host.connection_name()).await?);
+    let known = known(host, &connection).await?;
+    let sandbox = host.sandbox()?;
+    let unreadable = |source| BootError::Ledger(LedgerError::Database { schema: host.ledger.schema.clone(), doing: "read", source });
+    let mut found = Verification { blocks: Vec::new(), not_applied: Vec::new() };
+    for component in loaded.order.iter().filter_map(|place| loaded.components.get(*place)) {
+        let manifest = &component.manifest;
+        if !known.get(&manifest.id).is_some_and(|entry| entry.applied) {
+            found.not_applied.push(manifest.id.to_string());
+            continue;
+        }
+        connection.send("begin read only").await.map_err(unreadable)?;
+        let mut report = CheckReport { id: manifest.id.to_string(), kind: manifest.kind, conditions: 0, error: None };
+        let compiled = component
+            .bytes()
+            .map_err(|problem| ReportError::new(ErrorClass::Sandbox, problem.to_string()))
+            .and_then(|bytes| sandbox.block(manifest.kind, &component.digest, &bytes).map_err(|error| ReportError::of_block(&error, None, None)));
+        match compiled {
+            Err(error) => report.error = Some(error),
+            Ok(block) => {
+                let policy = Arc::new(Policy::new(manifest, &host.ledger.schema));
+                let session = Session::new(connection.clone(), policy, host.limits.clone(), manifest.budget.statements);
+                let mut running = sandbox.start(&block, session, &host.limits, host.limits.wall);
+                running.session().enter(Phase::Verify, Counters::default());
+                match running.verify().await {
+                    Ok(checks) => {
+                        report.conditions = checks.len();
+                        report.error = ReportError::of_checks(&checks);
+                    }
+                    Err(error) => report.error = Some(ReportError::of_block(&error, running.failed(), None)),
+                }
+            }
+        }
+        found.blocks.push(report);
+        connection.send("rollback").await.map_err(unreadable)?;
+    }
+    Ok(found)
+}

@@ -1,0 +1,135 @@
+//! What the command understands.
+
+use crate::{Database, Host, Limits};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::{path::PathBuf, time::Duration};
+
+/// Schema changes that an API applies to PostgreSQL when it starts, as sandboxed WebAssembly components.
+#[derive(Debug, Parser)]
+#[command(name = "plinth", version, after_help = "Exit codes: 0 done; 1 a block or the database failed; 2 wrong usage or input; 3 (plan, status) something is pending or deferred; 130 interrupted.")]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+    /// Say more on standard error; twice for even more. PLINTH_LOG takes a filter, such as plinth=debug
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub(super) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run what is pending, then every rule, and report what the database says they did
+    Run {
+        #[command(flatten)]
+        shared: Shared,
+        /// The build of the API that boots, for ledger and report
+        #[arg(long, env = "PLINTH_BUILD", value_name = "LABEL")]
+        build: Option<String>,
+        /// How long to wait for another replica that boots, in seconds
+        #[arg(long, env = "PLINTH_LOCK_TIMEOUT", value_name = "SECONDS", default_value = "300", value_parser = seconds)]
+        lock_timeout: Duration,
+    },
+    /// Tell the order and what would run, from ledger and catalog; changes nothing
+    Plan {
+        #[command(flatten)]
+        shared: Shared,
+    },
+    /// Tell every block's last outcome, from the ledger
+    Status {
+        #[command(flatten)]
+        shared: Shared,
+    },
+    /// Look at the post-conditions of all applied blocks, read-only
+    Verify {
+        #[command(flatten)]
+        shared: Shared,
+    },
+    /// Tell what a component file says about itself; needs no database
+    Inspect {
+        /// The component
+        file: PathBuf,
+        /// How to print it
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Shared {
+    /// The folder with the components, a file per block
+    #[arg(long, env = "PLINTH_BLOCKS", value_name = "DIR", default_value = "blocks")]
+    blocks: PathBuf,
+    /// The database, such as postgres://user:password@host/name?sslmode=require
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    pub(super) database_url: Option<String>,
+    /// Use a PostgreSQL server of our own, started for this command; DATABASE_URL is then ignored
+    #[arg(long)]
+    pub(super) embedded: bool,
+    /// Where the embedded server keeps its data
+    #[arg(long, value_name = "DIR", default_value = ".plinth/postgres", requires = "embedded")]
+    pub(super) data: PathBuf,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(super) format: Format,
+    /// A block that the build ships: refuse to start without it (repeatable)
+    #[arg(long, value_name = "ID")]
+    expect: Vec<String>,
+    /// The application whose boots these are; applications do not see each other's
+    #[arg(long, env = "PLINTH_APPLICATION", value_name = "NAME", default_value = "api")]
+    application: String,
+    /// The schema of the ledger
+    #[arg(long, env = "PLINTH_LEDGER_SCHEMA", value_name = "NAME", default_value = "plinth")]
+    ledger_schema: String,
+    /// The folder for compiled code [default: the user's cache folder]
+    #[arg(long, env = "PLINTH_CACHE", value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Compile at every boot
+    #[arg(long, conflicts_with = "cache")]
+    no_cache: bool,
+    /// How long a statement may wait for a lock, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    statement_lock_timeout: Duration,
+    /// How long a statement may run, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
+    statement_timeout: Duration,
+    /// How long a block may take, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "900", value_parser = seconds)]
+    block_timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "a number of seconds is expected".to_owned())?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("a number of seconds above 0 is expected".to_owned()),
+    }
+}
+
+impl Shared {
+    pub(super) fn host(self, database: Database) -> Host {
+        let limits = Limits { lock: self.statement_lock_timeout, statement: self.statement_timeout, wall: self.block_timeout, ..Limits::default() };
+        let host = Host::new(database)
+            .folder(self.blocks)
+            .expect(self.expect)
+            .application(self.application)
+            .ledger_schema(self.ledger_schema)
+            .limits(limits);
+        match self.cache.or_else(default_cache).filter(|_| !self.no_cache) {
+            Some(cache) => host.cache(cache),
+            None => host,
+        }
+    }
+}
+
+fn default_cache() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))?;
+    Some(base.join("plinth/compiled"))
+}

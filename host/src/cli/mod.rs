@@ -1,0 +1,165 @@
+//! The command: arguments in, a report on standard output, an exit code. Everything else is the library's.
+
+mod arguments;
+mod database;
+mod inspect;
+mod print;
+mod signal;
+
+use crate::{BootError, Host};
+use arguments::{Arguments, Command, Format, Shared};
+use clap::Parser;
+use database::Reached;
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
+use tracing_subscriber::EnvFilter;
+
+/// Exit codes, as `plinth --help` tells them.
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+const WAITING: u8 = 3;
+const INTERRUPTED: u8 = 130;
+
+/// Runs the command with the program's arguments.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    log(arguments.verbose);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return refused(&format!("the runtime cannot be started: {error}"), FAILED),
+    };
+    let code = runtime.block_on(command(arguments.command));
+    // A signal's listener may still wait; nobody waits for it.
+    runtime.shutdown_background();
+    ExitCode::from(code)
+}
+
+fn log(verbose: u8) {
+    let default = match verbose {
+        0 => "plinth=info",
+        1 => "plinth=debug",
+        _ => "plinth=trace,tokio_postgres=debug",
+    };
+    let filter = EnvFilter::try_from_env("PLINTH_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    // A library in the same process may have set one: then that one stays.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).with_target(false).without_time().try_init();
+}
+
+fn refused(message: &str, code: u8) -> ExitCode {
+    print::error(message);
+    ExitCode::from(code)
+}
+
+async fn command(command: Command) -> u8 {
+    match command {
+        Command::Run { shared, build, lock_timeout } => {
+            let configure = |host: Host| {
+                let host = host.lock_deadline(lock_timeout);
+                match build {
+                    Some(build) => host.build(build),
+                    None => host,
+                }
+            };
+            on_database(shared, configure, |host, format| run(host, format)).await
+        }
+        Command::Plan { shared } => on_database(shared, |host| host, |host, format| plan(host, format)).await,
+        Command::Status { shared } => on_database(shared, |host| host, |host, format| status(host, format)).await,
+        Command::Verify { shared } => on_database(shared, |host| host, |host, format| verify(host, format)).await,
+        Command::Inspect { file, format } => inspect::inspect(&file, format),
+    }
+}
+
+/// Reaches the database, runs something on it, and leaves nothing behind.
+async fn on_database<F, R>(shared: Shared, configure: impl FnOnce(Host) -> Host, work: F) -> u8
+where
+    F: FnOnce(Host, Format) -> R,
+    R: Future<Output = u8>,
+{
+    let Reached { database, server } = match database::reach(&shared).await {
+        Ok(reached) => reached,
+        Err(error) => {
+            print::error(&format!("{error:#}"));
+            return USAGE;
+        }
+    };
+    let format = shared.format;
+    let code = work(configure(shared.host(database)), format).await;
+    if let Some(server) = server {
+        // Stopping waits for the server: not on a thread of the runtime.
+        let _ = tokio::task::spawn_blocking(move || server.stop()).await;
+    }
+    code
+}
+
+async fn run(host: Host, format: Format) -> u8 {
+    let stopped = signal::told_to_stop();
+    let booted = host.boot_until(stopped).await;
+    let report = booted.as_ref().ok().or_else(|| booted.as_ref().err().and_then(BootError::report));
+    match (report, format) {
+        (Some(report), Format::Json) => print::json(report),
+        (Some(report), Format::Table) => print::report(report),
+        (None, _) => {}
+    }
+    match booted {
+        Ok(_) => 0,
+        Err(error) => failed(&error, format),
+    }
+}
+
+async fn plan(host: Host, format: Format) -> u8 {
+    match host.plan().await {
+        Ok(preview) => {
+            match format {
+                Format::Json => print::json(&preview),
+                Format::Table => print::preview(&preview),
+            }
+            if preview.pending { WAITING } else { 0 }
+        }
+        Err(error) => failed(&error, format),
+    }
+}
+
+async fn status(host: Host, format: Format) -> u8 {
+    match host.status().await {
+        Ok(status) => {
+            match format {
+                Format::Json => print::json(&status),
+                Format::Table => print::status(&status),
+            }
+            match (status.is_failed(), status.is_waiting()) {
+                (true, _) => FAILED,
+                (false, true) => WAITING,
+                (false, false) => 0,
+            }
+        }
+        Err(error) => failed(&error, format),
+    }
+}
+
+async fn verify(host: Host, format: Format) -> u8 {
+    match host.verify().await {
+        Ok(found) => {
+            match format {
+                Format::Json => print::json(&found),
+                Format::Table => print::verification(&found),
+            }
+            if found.holds() { 0 } else { FAILED }
+        }
+        Err(error) => failed(&error, format),
+    }
+}
+
+/// Says what went wrong, unless the report on standard output is all that a program will read.
+fn failed(error: &BootError, format: Format) -> u8 {
+    if error.report().is_none() || format == Format::Table {
+        print::boot_error(error);
+    }
+    match error {
+        BootError::Interrupted => INTERRUPTED,
+        error if error.is_usage() => USAGE,
+        _ => FAILED,
+    }
+}

@@ -1,0 +1,262 @@
+//! What people and programs read. Results go to standard output, errors to standard error.
+#![allow(clippy::print_stdout)]
+
+use super::inspect::Inspected;
+use crate::{BlockReport, BootError, ErrorClass, Outcome, Preview, PreviewAction, Report, ReportError, Status, Verification};
+use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
+use serde::Serialize;
+use std::io::{self, IsTerminal, Write};
+
+/// Prints a value as JSON.
+pub(super) fn json(value: &impl Serialize) {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => say(&text),
+        Err(cause) => error(&format!("the result cannot be printed as JSON: {cause}")),
+    }
+}
+
+/// Prints a line to standard output. Whoever closed it wants no more.
+fn say(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+/// Prints an error.
+pub(super) fn error(message: &str) {
+    let bold = if colours(io::stderr().is_terminal()) { ("\u{1b}[1;31m", "\u{1b}[0m") } else { ("", "") };
+    let _ = writeln!(io::stderr(), "{}error:{} {message}", bold.0, bold.1);
+}
+
+fn colours(terminal: bool) -> bool {
+    terminal && std::env::var_os("NO_COLOR").is_none()
+}
+
+/// Prints why a boot failed, with all that helps to find the cause.
+pub(super) fn boot_error(failed: &BootError) {
+    let Some((block, cause)) = failed.report().and_then(|report| failure(report)) else {
+        error(&failed.to_string());
+        return;
+    };
+    error(&format!("block {} failed: {}", block.id, cause.message));
+    let mut lines = Vec::new();
+    if let Some(sqlstate) = &cause.sqlstate {
+        lines.push(("SQLSTATE", sqlstate.clone()));
+    }
+    if let Some(object) = &cause.object {
+        lines.push(("object", object.clone()));
+    }
+    if let Some(statement) = cause.statement {
+        lines.push(("statement", format!("{statement}: {}", cause.sql.as_deref().map(one_line).unwrap_or_default())));
+    }
+    lines.extend(cause.detail.iter().map(|detail| ("detail", detail.clone())));
+    lines.extend(cause.hint.iter().map(|hint| ("what to do", hint.clone())));
+    let undone = if cause.class == ErrorClass::Connection { "the server rolls it back" } else { "nothing of this block stays; blocks before it are committed" };
+    lines.push(("state", undone.to_owned()));
+    for (name, text) in lines {
+        let _ = writeln!(io::stderr(), "  {name:<11}{text}");
+    }
+}
+
+fn failure(report: &Report) -> Option<(&BlockReport, &ReportError)> {
+    report.blocks.iter().find(|block| block.outcome == Outcome::Failed).and_then(|block| Some((block, block.error.as_ref()?)))
+}
+
+fn one_line(sql: &str) -> String {
+    sql.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn table(head: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    let bold = colours(io::stdout().is_terminal());
+    if !bold {
+        table.force_no_tty();
+    }
+    table.set_header(head.iter().map(|name| if bold { Cell::new(name).add_attribute(Attribute::Bold) } else { Cell::new(name) }));
+    table
+}
+
+/// A word about how a block ended, coloured on a terminal.
+fn word(text: &str) -> Cell {
+    let cell = Cell::new(text);
+    let colour = match text {
+        "applied" | "apply" | "resume" | "holds" => Color::Green,
+        "failed" | "does not hold" => Color::Red,
+        "deferred" | "retired" | "pending" => Color::Yellow,
+        _ => return cell,
+    };
+    if colours(io::stdout().is_terminal()) { cell.fg(colour) } else { cell }
+}
+
+fn number(text: impl ToString) -> Cell {
+    Cell::new(text.to_string()).set_alignment(CellAlignment::Right)
+}
+
+/// Prints a boot's report.
+pub(super) fn report(report: &Report) {
+    let boot = &report.boot;
+    let mut table = table(&["block", "kind", "outcome", "statements", "ms", "what it did"]);
+    for block in &report.blocks {
+        let ran = !matches!(block.outcome, Outcome::Skipped | Outcome::Joined | Outcome::Retired);
+        table.add_row([
+            Cell::new(&block.id),
+            Cell::new(block.kind),
+            word(block.outcome.as_str()),
+            number(if ran { block.statements.to_string() } else { String::new() }),
+            number(if ran { format!("{:.1}", block.duration_ms) } else { String::new() }),
+            Cell::new(did(block)),
+        ]);
+    }
+    say(&trimmed(&table));
+    let id = boot.id.map_or_else(String::new, |id| format!(" {id}"));
+    say(&format!(
+        "boot{id} {}: {} components found, {} ran, {} skipped; {:.1} ms, {} round trips{}",
+        boot.state.as_str(),
+        boot.found,
+        boot.ran,
+        boot.skipped,
+        boot.duration_ms,
+        boot.round_trips,
+        boot.build.as_ref().map_or_else(String::new, |build| format!("; build {build}"))
+    ));
+    for note in &boot.notes {
+        say(&format!("note: {note}"));
+    }
+}
+
+/// What a block did, in a cell: rows, objects, locks that others feel, its own words.
+fn did(block: &BlockReport) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for (table, rows) in &block.rows {
+        let verbs = [("inserted", rows.inserted), ("updated", rows.updated), ("deleted", rows.deleted)];
+        let counts: Vec<String> = verbs.iter().filter(|(_, count)| *count > 0).map(|(verb, count)| format!("{count} {verb}")).collect();
+        parts.push(format!("{table}: {}", counts.join(", ")));
+    }
+    for (verb, created) in [("created", true), ("altered", false)] {
+        let objects: Vec<String> =
+            block.objects.iter().filter(|object| object.created == created).map(|object| format!("{} {}", object.kind, object.object)).collect();
+        if !objects.is_empty() {
+            let (shown, rest) = objects.split_at(objects.len().min(4));
+            let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+            parts.push(format!("{verb} {}{more}", shown.join(", ")));
+        }
+    }
+    let strong: Vec<String> = block
+        .locks
+        .iter()
+        .filter(|lock| !matches!(lock.mode.as_str(), "AccessShareLock" | "RowShareLock" | "RowExclusiveLock"))
+        .filter(|lock| !block.objects.iter().any(|object| object.created && object.object == lock.object))
+        .map(|lock| format!("{} on {}", lock.mode, lock.object))
+        .collect();
+    if !strong.is_empty() {
+        parts.push(format!("locked {}", strong.join(", ")));
+    }
+    parts.extend(block.message.clone());
+    parts.extend(block.error.as_ref().map(|error| error.message.clone()));
+    parts.join("; ")
+}
+
+/// Lines without the blanks at their ends.
+fn trimmed(table: &Table) -> String {
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+/// Prints a plan.
+pub(super) fn preview(preview: &Preview) {
+    let mut table = table(&["", "block", "kind", "action", "title"]);
+    for (place, block) in preview.blocks.iter().enumerate() {
+        let action = match block.action {
+            PreviewAction::Apply => "apply",
+            PreviewAction::Resume => "resume",
+            PreviewAction::Reconcile => "reconcile",
+            PreviewAction::Skip => "applied earlier",
+        };
+        table.add_row([number(place + 1), Cell::new(&block.id), Cell::new(block.kind), word(action), Cell::new(&block.title)]);
+    }
+    say(&trimmed(&table));
+    for id in &preview.retired {
+        say(&format!("{id}: its component is gone; the boot records it as retired and changes nothing else"));
+    }
+    for note in &preview.notes {
+        say(&format!("note: {note}"));
+    }
+    let pending = preview.blocks.iter().filter(|block| matches!(block.action, PreviewAction::Apply | PreviewAction::Resume)).count();
+    let rules = preview.blocks.iter().filter(|block| block.action == PreviewAction::Reconcile).count();
+    say(&format!("{pending} pending, {rules} rules at every boot"));
+}
+
+/// Prints the ledger's state.
+pub(super) fn status(status: &Status) {
+    if !status.ledger {
+        say("no boot has reached this database yet");
+    } else {
+        let mut table = table(&["block", "kind", "outcome", "last changed", "deferrals", "rows, message"]);
+        for block in &status.blocks {
+            let outcome = if block.retired_at.is_some() { "retired" } else { block.outcome.as_str() };
+            let rows = match &block.rows {
+                serde_json::Value::Object(tables) => tables.iter().map(|(table, counts)| format!("{table} {}", counted(counts))).collect(),
+                _ => Vec::new(),
+            };
+            let error = block.error.as_ref().and_then(|error| error.get("message")).and_then(|message| message.as_str()).map(str::to_owned);
+            let said: Vec<String> = rows.into_iter().chain(block.message.clone()).chain(error).collect();
+            table.add_row([
+                Cell::new(&block.id),
+                Cell::new(&block.kind),
+                word(outcome),
+                Cell::new(block.last_changed.as_deref().and_then(|time| time.get(..19)).unwrap_or("")),
+                number(if block.deferrals > 0 { block.deferrals.to_string() } else { String::new() }),
+                Cell::new(said.join("; ")),
+            ]);
+        }
+        say(&trimmed(&table));
+    }
+    if let Some(boot) = &status.last_boot {
+        let field = |name: &str| boot.get(name).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).unwrap_or_default();
+        say(&format!("last boot {}: {}, started {} by {}", field("id"), field("state"), field("started"), field("instance")));
+    }
+    if !status.pending.is_empty() {
+        say(&format!("pending: {}", status.pending.join(", ")));
+    }
+}
+
+fn counted(counts: &serde_json::Value) -> String {
+    let count = |verb| counts.get(verb).and_then(serde_json::Value::as_u64).filter(|count| *count > 0).map(|count| format!("{count} {verb}"));
+    ["inserted", "updated", "deleted"].into_iter().filter_map(count).collect::<Vec<_>>().join(", ")
+}
+
+/// Prints what a look at the post-conditions found.
+pub(super) fn verification(found: &Verification) {
+    let mut table = table(&["block", "kind", "conditions", "", "what was found"]);
+    for block in &found.blocks {
+        let error = block.error.as_ref().map(ToString::to_string).unwrap_or_default();
+        let holds = if block.error.is_none() { "holds" } else { "does not hold" };
+        table.add_row([Cell::new(&block.id), Cell::new(block.kind), number(block.conditions), word(holds), Cell::new(error)]);
+    }
+    say(&trimmed(&table));
+    if !found.not_applied.is_empty() {
+        say(&format!("not applied yet: {}", found.not_applied.join(", ")));
+    }
+}
+
+/// Prints what a component says about itself.
+pub(super) fn inspected(inspected: &Inspected) {
+    let manifest = &inspected.manifest;
+    let list = |items: Vec<String>| if items.is_empty() { "-".to_owned() } else { items.join(", ") };
+    let lines = [
+        ("id", manifest.id.to_string()),
+        ("kind", manifest.kind.to_string()),
+        ("title", manifest.title.clone()),
+        ("team", manifest.team.clone().unwrap_or_else(|| "-".to_owned())),
+        ("after", list(manifest.after.iter().map(ToString::to_string).collect())),
+        ("requires", list(manifest.requires.iter().map(ToString::to_string).collect())),
+        ("provides", list(manifest.provides.iter().map(ToString::to_string).collect())),
+        ("reads", list(manifest.reads.iter().map(ToString::to_string).collect())),
+        ("writes", list(manifest.writes.iter().map(ToString::to_string).collect())),
+        ("imports", list(inspected.interfaces.imports.clone())),
+        ("exports", list(inspected.interfaces.exports.clone())),
+        ("file", format!("{}, {} bytes", inspected.file, inspected.bytes)),
+        ("sha256", inspected.digest.clone()),
+    ];
+    for (name, text) in lines {
+        say(&format!("{name:<10}{text}"));
+    }
+}

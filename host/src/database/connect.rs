@@ -1,0 +1,260 @@
+//! Connections to the server.
+
+use super::{
+    round_trips::{Counted, RoundTrips},
+    tls::{self, Verify},
+    url,
+};
+use std::{io, path::PathBuf, time::Duration};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_postgres::{
+    Client, Config, NoTls,
+    config::{Host, SslMode, TargetSessionAttrs},
+    tls::MakeTlsConnect,
+};
+
+/// What a connection takes at most, unless the address says otherwise.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A database: where it is and how to get in. Cheap to clone; connects nowhere until a boot does.
+///
+/// ```
+/// let database = plinth::Database::from_url("postgres://api@localhost/shop?sslmode=require")?;
+/// # Ok::<(), plinth::ConnectError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Database {
+    config: Config,
+    verify: Verify,
+    root_certificate: Option<PathBuf>,
+}
+
+/// Why no connection came about.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The address is none. It reads `postgres://user:password@host/database` or `host=… dbname=…`.
+    #[error("the database's address cannot be read: {0} (it reads like postgres://user:password@host/database)")]
+    Address(#[source] tokio_postgres::Error),
+    /// The certificates to verify the server with cannot be used.
+    #[error("TLS: {0}")]
+    Certificates(String),
+    /// A host could not be reached.
+    #[error("no server answers at {host}: {source}")]
+    Unreachable {
+        /// The host and port, or the socket.
+        host: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The server answered and did not let us in.
+    #[error("the server at {host} refused the connection: {}", reason(source))]
+    Refused {
+        /// The host and port, or the socket.
+        host: String,
+        /// Why.
+        source: tokio_postgres::Error,
+    },
+    /// The address asks for a server that writes, this one does not.
+    #[error("the server at {0} is read-only or in recovery, and the address asks for one that is not")]
+    ReadOnly(String),
+    /// The address names no host.
+    #[error("the database's address names no host")]
+    NoHost,
+}
+
+/// What the server said, without the client's words around it.
+fn reason(error: &tokio_postgres::Error) -> String {
+    match (error.as_db_error(), std::error::Error::source(error)) {
+        (Some(db), _) => format!("{} ({})", db.message(), db.code().code()),
+        (None, Some(source)) => source.to_string(),
+        (None, None) => error.to_string(),
+    }
+}
+
+impl Database {
+    /// A database by its address: a URL or `key=value` words, as libpq reads them, with `sslmode` and `sslrootcert`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError::Address`] if it is neither.
+    pub fn from_url(address: &str) -> Result<Database, ConnectError> {
+        let taken = url::take_tls(address);
+        let config = taken.rest.parse::<Config>().map_err(ConnectError::Address)?;
+        let verify = taken.verify.unwrap_or(Verify::Nothing);
+        Ok(Database { config, verify, root_certificate: taken.root_certificate })
+    }
+
+    /// The name of the database, as far as the address says it.
+    pub fn name(&self) -> &str {
+        self.config.get_dbname().or(self.config.get_user()).unwrap_or("")
+    }
+
+    /// Connects to the first host that answers.
+    pub(crate) async fn connect(&self, application: &str) -> Result<Connection, ConnectError> {
+        let mut config = self.config.clone();
+        if config.get_application_name().is_none() {
+            config.application_name(application);
+        }
+        if config.get_user().is_none() {
+            // As libpq does.
+            config.user(std::env::var("PGUSER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "postgres".into()));
+        }
+        let limit = config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
+        let mut last = ConnectError::NoHost;
+        for (place, host) in self.config.get_hosts().iter().enumerate() {
+            let ports = self.config.get_ports();
+            let port = ports.get(place).or(ports.first()).copied().unwrap_or(5432);
+            let address = self.config.get_hostaddrs().get(place).map(ToString::to_string);
+            let server = Server { host: host.clone(), address, port };
+            match tokio::time::timeout(limit, self.connect_to(&config, server.clone())).await {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(error)) => last = error,
+                Err(_) => last = ConnectError::Unreachable { host: server.to_string(), source: io::ErrorKind::TimedOut.into() },
+            }
+        }
+        Err(last)
+    }
+
+    async fn connect_to(&self, config: &Config, server: Server) -> Result<Connection, ConnectError> {
+        let host = server.to_string();
+        let refused = |source| ConnectError::Refused { host: host.clone(), source };
+        let trips = RoundTrips::default();
+        let client = match server.open().await.map_err(|source| ConnectError::Unreachable { host: host.clone(), source })? {
+            Socket::Unix(socket) => {
+                let mut plain = config.clone();
+                plain.ssl_mode(SslMode::Disable);
+                let (client, connection) =
+                    plain.connect_raw(Counted::new(socket, trips.clone()), NoTls).await.map_err(refused)?;
+                tokio::spawn(connection);
+                client
+            }
+            Socket::Tcp(socket) => {
+                let tls = self.tls(&server)?;
+                let (client, connection) = config.connect_raw(Counted::new(socket, trips.clone()), tls).await.map_err(refused)?;
+                tokio::spawn(connection);
+                client
+            }
+        };
+        if self.config.get_target_session_attrs() == TargetSessionAttrs::ReadWrite {
+            let sets = super::ResultSets::of(&client, "show transaction_read_only").await.map_err(refused)?;
+            if sets.value() == Some("on") {
+                return Err(ConnectError::ReadOnly(host));
+            }
+        }
+        trips.reset();
+        Ok(Connection { client, trips, database: self.clone(), server })
+    }
+
+    fn tls(&self, server: &Server) -> Result<<tokio_postgres_rustls::MakeRustlsConnect as MakeTlsConnect<Counted<TcpStream>>>::TlsConnect, ConnectError> {
+        let mut connector =
+            tls::connector(self.verify, self.root_certificate.as_deref()).map_err(ConnectError::Certificates)?;
+        let name = match &server.host {
+            Host::Tcp(name) => name.as_str(),
+            Host::Unix(_) => "",
+        };
+        MakeTlsConnect::<Counted<TcpStream>>::make_tls_connect(&mut connector, name)
+            .map_err(|error| ConnectError::Certificates(error.to_string()))
+    }
+}
+
+impl From<Config> for Database {
+    fn from(config: Config) -> Database {
+        Database { config, verify: Verify::Nothing, root_certificate: None }
+    }
+}
+
+/// One server of an address.
+#[derive(Clone, Debug)]
+struct Server {
+    host: Host,
+    address: Option<String>,
+    port: u16,
+}
+
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Server {
+    async fn open(&self) -> io::Result<Socket> {
+        match (&self.host, &self.address) {
+            (Host::Unix(folder), None) => UnixStream::connect(folder.join(format!(".s.PGSQL.{}", self.port))).await.map(Socket::Unix),
+            (Host::Tcp(name), None) => Self::tcp(name, self.port).await,
+            (_, Some(address)) => Self::tcp(address, self.port).await,
+        }
+    }
+
+    async fn tcp(name: &str, port: u16) -> io::Result<Socket> {
+        let socket = TcpStream::connect((name, port)).await?;
+        // The protocol sends small messages and waits: Nagle's algorithm would hold them back.
+        socket.set_nodelay(true)?;
+        Ok(Socket::Tcp(socket))
+    }
+}
+
+impl std::fmt::Display for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.host {
+            Host::Tcp(name) => write!(f, "{name}:{}", self.port),
+            Host::Unix(folder) => write!(f, "{}/.s.PGSQL.{}", folder.display(), self.port),
+        }
+    }
+}
+
+/// A connection. Dropped, it closes, and the server rolls back and releases what it held.
+pub(crate) struct Connection {
+    client: Client,
+    trips: RoundTrips,
+    database: Database,
+    server: Server,
+}
+
+impl Connection {
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Round trips since it was opened.
+    pub(crate) fn trips(&self) -> &RoundTrips {
+        &self.trips
+    }
+
+    /// Sends a string of the host's own statements.
+    pub(crate) async fn send(&self, statements: &str) -> Result<super::ResultSets, tokio_postgres::Error> {
+        super::ResultSets::of(&self.client, statements).await
+    }
+
+    /// What can cancel the statement that runs, from outside.
+    pub(crate) fn canceller(&self) -> Canceller {
+        Canceller { token: self.client.cancel_token(), database: self.database.clone(), server: self.server.clone() }
+    }
+}
+
+/// Cancels the statement that a connection runs, over a connection of its own.
+#[derive(Clone)]
+pub(crate) struct Canceller {
+    token: tokio_postgres::CancelToken,
+    database: Database,
+    server: Server,
+}
+
+impl Canceller {
+    /// Asks the server to cancel. That it was asked does not mean that it did.
+    pub(crate) async fn cancel(&self) {
+        let asked = async {
+            match self.server.open().await? {
+                Socket::Unix(socket) => self.token.cancel_query_raw(socket, NoTls).await.map_err(io::Error::other),
+                Socket::Tcp(socket) => {
+                    let tls = self.database.tls(&self.server).map_err(io::Error::other)?;
+                    let counted = Counted::new(socket, RoundTrips::default());
+                    self.token.cancel_query_raw(counted, tls).await.map_err(io::Error::other)
+                }
+            }
+        };
+        if let Ok(Err(error)) | Err(error) = tokio::time::timeout(Duration::from_secs(5), asked).await.map_err(io::Error::from) {
+            tracing::warn!(%error, "the server could not be asked to cancel");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The server: how to reach it, and what goes over the wire.
+
+mod connect;
+mod round_trips;
+mod simple;
+mod tls;
+mod url;
+
+pub(crate) mod catalog;
+pub(crate) mod effects;
+pub(crate) mod lock;
+pub(crate) mod policy;
+pub(crate) mod session;
+pub(crate) mod value;
+
+pub use connect::{ConnectError, Database};
+pub(crate) use connect::{Canceller, Connection};
+pub(crate) use simple::{ResultSets, literal, name};

@@ -1,0 +1,306 @@
+//! The one way by which a block's SQL reaches the database.
+
+use super::{
+    Connection,
+    effects::{COUNTERS, Counters},
+    policy::{Phase, Policy, Wraps},
+    value::{self, Raw, decode, is_native, parameters, type_name},
+};
+use crate::sandbox::contract::{BudgetError, Column, DatabaseError, Error, Refusal, Rows, ValueError};
+use crate::sandbox::Limits;
+use futures_util::{StreamExt, pin_mut};
+use std::{collections::HashMap, sync::Arc};
+use tokio_postgres::{Statement, error::ErrorPosition, types::Type};
+
+/// The statements of one block: counted, checked by the policy, limited.
+pub(crate) struct Session {
+    connection: Arc<Connection>,
+    policy: Arc<Policy>,
+    phase: Phase,
+    limits: Limits,
+    statements: u64,
+    statement_budget: u64,
+    /// What a rolled back sub-step counted is no effect.
+    counters: Counters,
+    prepared: HashMap<String, Statement>,
+    savepoints: Vec<OpenSavepoint>,
+    savepoints_opened: u32,
+    /// The statement that runs or ran last.
+    current: Option<String>,
+    failed: Option<FailedStatement>,
+}
+
+/// A statement that failed, for the report.
+#[derive(Clone, Debug)]
+pub(crate) struct FailedStatement {
+    pub(crate) number: u64,
+    pub(crate) sql: String,
+    pub(crate) error: Error,
+}
+
+struct OpenSavepoint {
+    number: u32,
+    counters: Counters,
+    failed: Option<FailedStatement>,
+}
+
+impl Session {
+    pub(crate) fn new(connection: Arc<Connection>, policy: Arc<Policy>, limits: Limits, statement_budget: Option<u64>) -> Session {
+        Session {
+            connection,
+            policy,
+            phase: Phase::Work,
+            statement_budget: statement_budget.unwrap_or(limits.statements).min(limits.statements),
+            limits,
+            statements: 0,
+            counters: Counters::default(),
+            prepared: HashMap::new(),
+            savepoints: Vec::new(),
+            savepoints_opened: 0,
+            current: None,
+            failed: None,
+        }
+    }
+
+    /// What is allowed from here on.
+    pub(crate) fn enter(&mut self, phase: Phase, counters: Counters) {
+        self.phase = phase;
+        self.counters = counters;
+        self.savepoints.clear();
+    }
+
+    /// How many statements were sent or refused.
+    pub(crate) fn statements(&self) -> u64 {
+        self.statements
+    }
+
+    /// The counters that effects are counted from.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The statement that failed last and was not undone by a savepoint.
+    pub(crate) fn failed(&self) -> Option<&FailedStatement> {
+        self.failed.as_ref()
+    }
+
+    /// The statement that ran last, by number and text.
+    pub(crate) fn current(&self) -> Option<(u64, &str)> {
+        self.current.as_deref().map(|sql| (self.statements, sql))
+    }
+
+    /// Runs a statement for the number of rows that it affected.
+    pub(crate) async fn execute(&mut self, statement: String, params: Vec<value::Value>) -> Result<u64, Error> {
+        let done = self.try_execute(&statement, &params).await;
+        self.noted(done)
+    }
+
+    /// Runs a statement for its rows.
+    pub(crate) async fn query(&mut self, statement: String, params: Vec<value::Value>) -> Result<Rows, Error> {
+        let done = self.try_query(&statement, &params).await;
+        self.noted(done)
+    }
+
+    fn noted<T>(&mut self, done: Result<T, Error>) -> Result<T, Error> {
+        if let Err(error) = &done {
+            let sql = self.current.clone().unwrap_or_default();
+            // The first failure is the cause; what PostgreSQL refuses after it (25P02) is not.
+            self.failed.get_or_insert_with(|| FailedStatement { number: self.statements, sql, error: error.clone() });
+        }
+        done
+    }
+
+    /// Counts, limits and checks a statement. Everything that a block sends has passed here.
+    fn admit(&mut self, statement: &str) -> Result<super::policy::Allowed, Error> {
+        self.statements += 1;
+        self.current = Some(statement.to_owned());
+        if statement.len() > self.limits.statement_bytes {
+            return Err(budget("statement-bytes", format!("the statement has {} bytes, {} are allowed", statement.len(), self.limits.statement_bytes)));
+        }
+        if self.statements > self.statement_budget {
+            return Err(budget("statements", format!("the block sends more than {} statements", self.statement_budget)));
+        }
+        let allowed = self.policy.check(statement, self.phase).map_err(Error::Refused)?;
+        if allowed.defines {
+            self.prepared.clear();
+        }
+        Ok(allowed)
+    }
+
+    async fn try_execute(&mut self, statement: &str, params: &[value::Value]) -> Result<u64, Error> {
+        self.admit(statement)?;
+        let client = self.connection.client();
+        if params.is_empty() {
+            return client.execute_typed(statement, &[]).await.map_err(|error| told(&error));
+        }
+        let connection = self.connection.clone();
+        let prepared = self.prepare(statement).await?;
+        let params = parameters(params, prepared.params()).map_err(Error::Value)?;
+        connection.client().execute_raw(&prepared, &params).await.map_err(|error| told(&error))
+    }
+
+    async fn try_query(&mut self, statement: &str, params: &[value::Value]) -> Result<Rows, Error> {
+        let allowed = self.admit(statement)?;
+        let connection = self.connection.clone();
+        let mut prepared = self.prepare(statement).await?;
+        let params = parameters(params, prepared.params()).map_err(Error::Value)?;
+        let types: Vec<Type> = prepared.columns().iter().map(|column| column.type_().clone()).collect();
+        let columns: Vec<Column> =
+            prepared.columns().iter().map(|c| Column { name: c.name().to_owned(), type_name: type_name(c.type_()) }).collect();
+        if let Some(wrapped) = as_text(statement, &types, allowed.wraps)? {
+            prepared = self.prepare(&wrapped).await?;
+        }
+        let stream = connection.client().query_raw(&prepared, &params).await.map_err(|error| told(&error))?;
+        pin_mut!(stream);
+        let (mut values, mut bytes) = (Vec::new(), 0_usize);
+        while let Some(row) = stream.next().await {
+            let row = row.map_err(|error| told(&error))?;
+            bytes = bytes.saturating_add(row.raw_size_bytes());
+            if values.len() >= self.limits.rows_per_query {
+                return Err(budget("rows-per-query", format!("the query returns more than {} rows: narrow it, or read it in parts", self.limits.rows_per_query)));
+            }
+            if bytes > self.limits.bytes_per_query {
+                return Err(budget("bytes-per-query", format!("the query returns more than {} bytes: narrow it, or read it in parts", self.limits.bytes_per_query)));
+            }
+            let mut fields = Vec::with_capacity(types.len());
+            for (place, of) in types.iter().enumerate() {
+                let raw: Raw<'_> = row.try_get(place).map_err(|error| told(&error))?;
+                fields.push(decode(of, raw.0).map_err(|message| {
+                    let column = columns.get(place).map(|column| column.name.clone());
+                    Error::Value(ValueError { parameter: None, column, message, extra: Vec::new() })
+                })?);
+            }
+            values.push(fields);
+        }
+        Ok(Rows { columns, values, extra: Vec::new() })
+    }
+
+    async fn prepare(&mut self, statement: &str) -> Result<Statement, Error> {
+        if let Some(prepared) = self.prepared.get(statement) {
+            return Ok(prepared.clone());
+        }
+        let prepared = self.connection.client().prepare(statement).await.map_err(|error| told(&error))?;
+        if self.prepared.len() < self.limits.prepared_statements {
+            self.prepared.insert(statement.to_owned(), prepared.clone());
+        }
+        Ok(prepared)
+    }
+
+    /// Opens a sub-step. Its number names it.
+    pub(crate) async fn open_savepoint(&mut self) -> Result<u32, Error> {
+        if self.phase == Phase::Outside {
+            return Err(Error::Refused(Refusal {
+                rule: "no-transaction".into(),
+                message: "a savepoint needs a transaction, and the block runs outside of one".into(),
+                extra: Vec::new(),
+            }));
+        }
+        if self.savepoints.len() >= self.limits.savepoints {
+            return Err(budget("savepoints", format!("more than {} sub-steps are open", self.limits.savepoints)));
+        }
+        let number = self.savepoints_opened;
+        self.savepoints_opened += 1;
+        let sets = self.connection.send(&format!("savepoint {}; {COUNTERS}", savepoint(number))).await.map_err(|error| told(&error))?;
+        self.savepoints.push(OpenSavepoint { number, counters: Counters::read(&sets, 0), failed: self.failed.clone() });
+        Ok(number)
+    }
+
+    /// Keeps a sub-step.
+    pub(crate) async fn release_savepoint(&mut self, number: u32) -> Result<(), Error> {
+        let place = self.place_of(number)?;
+        self.connection.send(&format!("release savepoint {}", savepoint(number))).await.map_err(|error| told(&error))?;
+        self.savepoints.truncate(place);
+        Ok(())
+    }
+
+    /// Undoes a sub-step; nothing if it is closed.
+    pub(crate) async fn roll_back_savepoint(&mut self, number: u32) -> Result<(), Error> {
+        let Ok(place) = self.place_of(number) else { return Ok(()) };
+        let name = savepoint(number);
+        // The counters keep what was rolled back: what they gained since is taken out again. A failed transaction cannot be
+        // asked before it is rolled back, and counts the same afterwards.
+        let undo = format!("rollback to savepoint {name}; release savepoint {name}; {COUNTERS}");
+        let sets = self.connection.send(&undo).await.map_err(|error| told(&error))?;
+        let now = Counters::read(&sets, 0);
+        if let Some(opened) = self.savepoints.get(place) {
+            self.failed = opened.failed.clone();
+            let undone = now.since(&opened.counters);
+            self.counters.absorb(&undone);
+            // Those around it must not count it once more when they are rolled back themselves.
+            self.savepoints.iter_mut().take(place).for_each(|outer| outer.counters.absorb(&undone));
+        }
+        self.savepoints.truncate(place);
+        Ok(())
+    }
+
+    fn place_of(&self, number: u32) -> Result<usize, Error> {
+        self.savepoints.iter().position(|open| open.number == number).ok_or_else(|| {
+            Error::Refused(Refusal { rule: "savepoint".into(), message: "the sub-step is closed".into(), extra: Vec::new() })
+        })
+    }
+}
+
+fn savepoint(number: u32) -> String {
+    format!("plinth_step_{number}")
+}
+
+fn budget(limit: &str, message: String) -> Error {
+    Error::Budget(BudgetError { limit: limit.to_owned(), message, extra: Vec::new() })
+}
+
+/// The statement inside another one that turns the columns without a case in the contract into text; none if there are none.
+fn as_text(statement: &str, types: &[Type], wraps: Wraps) -> Result<Option<String>, Error> {
+    if types.iter().all(is_native) {
+        return Ok(None);
+    }
+    let statement = statement.trim_end().trim_end_matches(';');
+    let names: Vec<String> = (0..types.len()).map(|place| format!("c{place}")).collect();
+    let columns: Vec<String> = names
+        .iter()
+        .zip(types)
+        .map(|(name, of)| match (is_native(of), of.kind()) {
+            (true, _) => name.clone(),
+            (false, tokio_postgres::types::Kind::Array(_)) => format!("{name}::text[]"),
+            (false, _) => format!("{name}::text"),
+        })
+        .collect();
+    let (columns, names) = (columns.join(", "), names.join(", "));
+    // The line break ends a comment at the end of the statement.
+    match wraps {
+        Wraps::Subquery => Ok(Some(format!("select {columns} from ({statement}\n) as q ({names})"))),
+        Wraps::With => Ok(Some(format!("with q ({names}) as ({statement}\n) select {columns} from q"))),
+        Wraps::No => Err(Error::Value(ValueError {
+            parameter: None,
+            column: None,
+            message: "a column of the statement has a type that can only be read as text: cast it with ::text".into(),
+            extra: Vec::new(),
+        })),
+    }
+}
+
+/// A database's error in the contract's words.
+pub(crate) fn told(error: &tokio_postgres::Error) -> Error {
+    let Some(db) = error.as_db_error() else {
+        let message = match std::error::Error::source(error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        };
+        return Error::Other(Refusal { rule: "connection".into(), message, extra: Vec::new() });
+    };
+    let position = match db.position() {
+        Some(ErrorPosition::Original(at)) => Some(*at),
+        _ => None,
+    };
+    Error::Database(DatabaseError {
+        sqlstate: db.code().code().to_owned(),
+        message: db.message().to_owned(),
+        detail: db.detail().map(str::to_owned),
+        hint: db.hint().map(str::to_owned),
+        schema: db.schema().map(str::to_owned),
+        table: db.table().map(str::to_owned),
+        column: db.column().map(str::to_owned),
+        constraint: db.constraint().map(str::to_owned),
+        position,
+        extra: Vec::new(),
+    })
+}

@@ -1,0 +1,224 @@
+//! What an API configures and starts.
+
+use crate::{
+    boot::{self, status::Status, verify::Verification},
+    database::Database,
+    error::BootError,
+    ledger::Ledger,
+    load::Components,
+    plan::Preview,
+    report::Report,
+    sandbox::{Limits, Sandbox},
+};
+use std::{
+    borrow::Cow,
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+/// A host: where the blocks are, which database they run on, and how. Configured, then booted.
+///
+/// Cheap to clone; clones share the engine.
+#[derive(Clone)]
+pub struct Host {
+    pub(crate) database: Database,
+    pub(crate) ledger: Ledger,
+    pub(crate) limits: Limits,
+    pub(crate) expected: BTreeSet<String>,
+    pub(crate) build: Option<String>,
+    pub(crate) instance: String,
+    pub(crate) lock_deadline: Duration,
+    pub(crate) search_path: String,
+    sources: Vec<Source>,
+    cache: Option<PathBuf>,
+    sandbox: Arc<OnceLock<Sandbox>>,
+}
+
+#[derive(Clone)]
+enum Source {
+    Folder(PathBuf),
+    Bytes(String, Cow<'static, [u8]>),
+}
+
+impl Host {
+    /// A host for a database, by [`Database::from_url`] or from a [`tokio_postgres::Config`].
+    pub fn new(database: impl Into<Database>) -> Host {
+        Host {
+            database: database.into(),
+            ledger: Ledger { schema: "plinth".into(), application: "api".into() },
+            limits: Limits::default(),
+            expected: BTreeSet::new(),
+            build: None,
+            instance: instance(),
+            lock_deadline: Duration::from_secs(5 * 60),
+            search_path: "public".into(),
+            sources: Vec::new(),
+            cache: None,
+            sandbox: Arc::new(OnceLock::new()),
+        }
+    }
+
+    /// Adds a folder whose `.wasm` files are the blocks.
+    #[must_use]
+    pub fn folder(mut self, folder: impl Into<PathBuf>) -> Host {
+        self.sources.push(Source::Folder(folder.into()));
+        self
+    }
+
+    /// Adds a component that the program carries: `.component("0066", include_bytes!("0066.wasm").as_slice())`.
+    #[must_use]
+    pub fn component(mut self, name: impl Into<String>, bytes: impl Into<Cow<'static, [u8]>>) -> Host {
+        self.sources.push(Source::Bytes(name.into(), bytes.into()));
+        self
+    }
+
+    /// Names blocks that the build ships. A boot without one of them is refused before the first statement.
+    #[must_use]
+    pub fn expect<I: Into<String>>(mut self, ids: impl IntoIterator<Item = I>) -> Host {
+        self.expected.extend(ids.into_iter().map(Into::into));
+        self
+    }
+
+    /// The build of the API, as ledger and report show it.
+    #[must_use]
+    pub fn build(mut self, label: impl Into<String>) -> Host {
+        self.build = Some(label.into());
+        self
+    }
+
+    /// The application, `api` by default. Applications with one ledger neither see nor wait for each other.
+    #[must_use]
+    pub fn application(mut self, name: impl Into<String>) -> Host {
+        self.ledger.application = name.into();
+        self
+    }
+
+    /// The schema of the ledger, `plinth` by default.
+    #[must_use]
+    pub fn ledger_schema(mut self, schema: impl Into<String>) -> Host {
+        self.ledger.schema = schema.into();
+        self
+    }
+
+    /// The `search_path` of blocks, `public` by default, as SET takes it.
+    #[must_use]
+    pub fn search_path(mut self, path: impl Into<String>) -> Host {
+        self.search_path = path.into();
+        self
+    }
+
+    /// What blocks may use.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Host {
+        self.limits = limits;
+        // The engine was made with the limits there were.
+        self.sandbox = Arc::new(OnceLock::new());
+        self
+    }
+
+    /// How long to wait for another replica, five minutes by default.
+    #[must_use]
+    pub fn lock_deadline(mut self, deadline: Duration) -> Host {
+        self.lock_deadline = deadline;
+        self
+    }
+
+    /// A folder for compiled code; made private if it is not there. Without one, what runs is compiled at every boot.
+    #[must_use]
+    pub fn cache(mut self, folder: impl Into<PathBuf>) -> Host {
+        self.cache = Some(folder.into());
+        self.sandbox = Arc::new(OnceLock::new());
+        self
+    }
+
+    /// Runs what is pending, and every rule.
+    ///
+    /// # Errors
+    ///
+    /// [`BootError`]. What was committed stays; the block that failed left nothing behind. The report of what was done is in
+    /// the error.
+    pub async fn boot(&self) -> Result<Report, BootError> {
+        self.boot_until(std::future::pending()).await
+    }
+
+    /// Like [`Host::boot`], until `stop` is done: then the running statement is cancelled, what is not committed is rolled
+    /// back, the lock is released, and [`BootError::Interrupted`] is returned. For Ctrl-C and SIGTERM.
+    ///
+    /// # Errors
+    ///
+    /// As [`Host::boot`].
+    pub async fn boot_until(&self, stop: impl Future<Output = ()>) -> Result<Report, BootError> {
+        boot::boot_until(self, stop).await
+    }
+
+    /// What [`Host::boot`] would do, from manifests, ledger and catalog. Changes nothing and runs no block.
+    ///
+    /// # Errors
+    ///
+    /// [`BootError`], as far as it can be known before.
+    pub async fn plan(&self) -> Result<Preview, BootError> {
+        boot::preview::preview(self).await
+    }
+
+    /// What the ledger knows of every block.
+    ///
+    /// # Errors
+    ///
+    /// If the database or the ledger cannot be read.
+    pub async fn status(&self) -> Result<Status, BootError> {
+        boot::status::status(self).await
+    }
+
+    /// Looks at the post-conditions of all blocks that were applied, read-only.
+    ///
+    /// # Errors
+    ///
+    /// If components cannot be loaded or the database cannot be read. A condition that does not hold is no error here.
+    pub async fn verify(&self) -> Result<Verification, BootError> {
+        boot::verify::verify(self).await
+    }
+
+    /// Loads the components. Reads files; compiles nothing.
+    ///
+    /// # Errors
+    ///
+    /// All problems of all files at once.
+    pub fn load(&self) -> Result<Components, BootError> {
+        let mut all = Components::default();
+        let mut carried = Vec::new();
+        for source in &self.sources {
+            match source {
+                Source::Folder(folder) => all = all.and(Components::from_folder(folder, self.limits.component_bytes)?)?,
+                Source::Bytes(name, bytes) => carried.push((name.clone(), bytes.clone())),
+            }
+        }
+        Ok(if carried.is_empty() { all } else { all.and(Components::from_bytes(carried)?)? })
+    }
+
+    /// The engine, made when the first block runs.
+    pub(crate) fn sandbox(&self) -> Result<Sandbox, BootError> {
+        if let Some(sandbox) = self.sandbox.get() {
+            return Ok(sandbox.clone());
+        }
+        let made = Sandbox::new(&self.limits, self.cache.as_deref())?;
+        Ok(self.sandbox.get_or_init(|| made).clone())
+    }
+
+    /// The name that the server shows for our connections.
+    pub(crate) fn connection_name(&self) -> String {
+        format!("plinth {} {}", self.ledger.application, self.instance)
+    }
+
+    /// The folder for compiled code.
+    pub fn cache_folder(&self) -> Option<&Path> {
+        self.cache.as_deref()
+    }
+}
+
+/// Which of the replicas this is: the machine's name and the process.
+fn instance() -> String {
+    let machine = std::env::var("HOSTNAME").ok().or_else(|| std::fs::read_to_string("/etc/hostname").ok());
+    format!("{}/{}", machine.as_deref().map_or("?", str::trim), std::process::id())
+}

@@ -1,0 +1,40 @@
+//! The ledger: the schema in the database that keeps boots and outcomes.
+
+mod known;
+mod look;
+mod record;
+mod schema;
+
+pub(crate) use known::Known;
+pub(crate) use look::{LastBoot, Look};
+pub(crate) use record::{Record, Row};
+pub(crate) use schema::{FORMAT, Ledger};
+
+use crate::database::ConnectError;
+
+/// What the ledger says that stops a boot.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LedgerError {
+    /// The ledger was made by a newer host.
+    #[error("the ledger in schema {schema} has format {found}, this host knows {FORMAT}: a newer host made it, start that one (an older host would misread it)")]
+    Newer {
+        /// The schema.
+        schema: String,
+        /// Its format.
+        found: i32,
+    },
+    /// The database could not be reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The ledger could not be read or written.
+    #[error("the ledger in schema {schema} cannot be {doing}: {}", crate::database_reason(source))]
+    Database {
+        /// The schema.
+        schema: String,
+        /// read or written.
+        doing: &'static str,
+        /// Why.
+        source: tokio_postgres::Error,
+    },
+}

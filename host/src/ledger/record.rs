@@ -1,0 +1,169 @@
+//! What is written into the ledger. One literal carries all of it, so that it rides with COMMIT.
+
+use super::Ledger;
+use crate::{
+    database::literal,
+    load::Component,
+    report::{BlockReport, BootState, JournalLine, Lock, ObjectChange, ReportError, RowCounts},
+};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// A row of `outcomes`, and what it means for `blocks`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row<'a> {
+    id: &'a str,
+    kind: &'static str,
+    title: &'a str,
+    team: Option<&'a str>,
+    /// None if the component is gone.
+    digest: Option<String>,
+    outcome: &'static str,
+    duration_ms: f64,
+    statements: u64,
+    rows: &'a BTreeMap<String, RowCounts>,
+    objects: &'a [ObjectChange],
+    locks: &'a [Lock],
+    message: Option<&'a str>,
+    error: Option<&'a ReportError>,
+    journal: &'a [JournalLine],
+}
+
+impl<'a> Row<'a> {
+    pub(crate) fn new(report: &'a BlockReport, component: Option<&'a Component>) -> Row<'a> {
+        let manifest = component.map(|component| &component.manifest);
+        Row {
+            id: &report.id,
+            kind: report.kind.as_str(),
+            title: manifest.map_or("", |manifest| &manifest.title),
+            team: manifest.and_then(|manifest| manifest.team.as_deref()),
+            digest: component.map(|component| component.digest.to_string()),
+            outcome: report.outcome.as_str(),
+            duration_ms: report.duration_ms,
+            statements: report.statements,
+            rows: &report.rows,
+            objects: &report.objects,
+            locks: &report.locks,
+            message: report.message.as_deref(),
+            error: report.error.as_ref(),
+            journal: &report.journal,
+        }
+    }
+}
+
+/// A boot that is being recorded.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) ledger: Ledger,
+    pub(crate) boot: i64,
+}
+
+impl Ledger {
+    /// Opens a boot; its row has the boot's id. What a killed runner left as running is told as interrupted: under the
+    /// lock nobody else runs.
+    pub(crate) fn open_boot(&self, digest: &str, build: Option<&str>, instance: &str, found: usize) -> String {
+        let (schema, application) = (self.quoted(), self.application());
+        let build = build.map_or_else(|| "null".to_owned(), literal);
+        format!(
+            "update {schema}.boots set state = 'interrupted', finished = clock_timestamp() where application = {application} and state = 'running';
+             insert into {schema}.boots (application, state, set_digest, host_version, build, instance, found)
+             values ({application}, 'running', {}, {}, {build}, {}, {found}) returning id",
+            literal(digest),
+            literal(env!("CARGO_PKG_VERSION")),
+            literal(instance),
+        )
+    }
+
+    /// Moves a block's history to its new id.
+    pub(crate) fn rename(&self, from: &str, to: &str) -> String {
+        let (schema, application, from, to) = (self.quoted(), self.application(), literal(from), literal(to));
+        format!(
+            "update {schema}.blocks set id = {to}, renamed_from = {from} where application = {application} and id = {from};
+             update {schema}.outcomes o set block = {to} from {schema}.boots b where b.id = o.boot and b.application = {application} and o.block = {from}"
+        )
+    }
+
+    /// The ids and outcomes of a boot's blocks that ran.
+    pub(crate) fn outcomes_query(&self, boot: i64) -> String {
+        format!("select block from {}.outcomes where boot = {boot} and outcome in ('applied', 'unchanged', 'deferred')", self.quoted())
+    }
+}
+
+impl Record {
+    /// Writes what blocks did.
+    pub(crate) fn rows(&self, rows: &[Row<'_>]) -> String {
+        if rows.is_empty() {
+            return "select".to_owned();
+        }
+        let (schema, application, boot) = (self.ledger.quoted(), self.ledger.application(), self.boot);
+        // A report is made of texts, numbers and lists: it always serialises.
+        let json = literal(&serde_json::to_string(rows).unwrap_or_default());
+        format!(
+            "with r as (
+                select * from jsonb_to_recordset({json}::jsonb) as r (id text, kind text, title text, team text, digest text, outcome text,
+                    duration_ms double precision, statements bigint, rows jsonb, objects jsonb, locks jsonb, message text, error jsonb, journal jsonb)
+             ), o as (
+                insert into {schema}.outcomes (boot, block, outcome, started, duration_ms, statements, rows, objects, locks, message, error, journal)
+                select {boot}, id, outcome, clock_timestamp() - duration_ms * interval '1 millisecond', duration_ms, statements, rows, objects,
+                       locks, message, nullif(error, 'null'), journal from r
+             )
+             insert into {schema}.blocks as b (application, id, kind, title, team, digest, first_applied, last_boot, last_outcome, last_changed,
+                                               deferrals, retired_at)
+             select {application}, id, kind, title, team, coalesce(digest, ''),
+                    case when outcome in ('applied', 'unchanged') then now() end, {boot}, outcome,
+                    case when outcome = 'applied' then now() end, (outcome = 'deferred')::int, case when outcome = 'retired' then now() end
+             from r
+             on conflict (application, id) do update set
+                kind = excluded.kind,
+                title = coalesce(nullif(excluded.title, ''), b.title),
+                team = coalesce(excluded.team, b.team),
+                digest = case when excluded.last_outcome in ('applied', 'unchanged') then excluded.digest else b.digest end,
+                first_applied = coalesce(b.first_applied, excluded.first_applied),
+                started = case when excluded.last_outcome in ('applied', 'unchanged') then null else b.started end,
+                last_boot = excluded.last_boot,
+                last_outcome = excluded.last_outcome,
+                last_changed = coalesce(excluded.last_changed, b.last_changed),
+                deferrals = case when excluded.last_outcome = 'deferred' then b.deferrals + 1 else 0 end,
+                retired_at = excluded.retired_at"
+        )
+    }
+
+    /// Marks a migration outside a transaction as started.
+    pub(crate) fn started(&self, component: &Component) -> String {
+        let (schema, application, boot) = (self.ledger.quoted(), self.ledger.application(), self.boot);
+        let manifest = &component.manifest;
+        format!(
+            "insert into {schema}.blocks as b (application, id, kind, title, team, digest, started, last_boot, last_outcome)
+             values ({application}, {}, 'migration', {}, {}, {}, now(), {boot}, 'started')
+             on conflict (application, id) do update set started = now(), digest = excluded.digest, last_boot = {boot}",
+            literal(&manifest.id),
+            literal(&manifest.title),
+            manifest.team.as_deref().map_or_else(|| "null".to_owned(), literal),
+            literal(&component.digest.to_string()),
+        )
+    }
+
+    /// Closes the boot.
+    pub(crate) fn close(&self, state: BootState, round_trips: u64, error: Option<(&str, &ReportError)>) -> String {
+        let error = error.and_then(|(block, error)| serde_json::to_string(&serde_json::json!({ "block": block, "error": error })).ok());
+        format!(
+            "update {}.boots set state = {}, finished = clock_timestamp(), round_trips = {round_trips}, error = {} where id = {}",
+            self.ledger.quoted(),
+            literal(state.as_str()),
+            error.map_or_else(|| "null".to_owned(), |json| format!("{}::jsonb", literal(&json))),
+            self.boot
+        )
+    }
+
+    /// Notes that blocks whose components were gone are back.
+    pub(crate) fn returned(&self, ids: &[&str]) -> String {
+        let ids: Vec<String> = ids.iter().map(|id| literal(id)).collect();
+        format!(
+            "update {}.blocks set retired_at = null where application = {} and id in ({})",
+            self.ledger.quoted(),
+            self.ledger.application(),
+            ids.join(", ")
+        )
+    }
+
+}

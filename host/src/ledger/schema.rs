@@ -1,0 +1,91 @@
+//! The ledger's tables.
+
+use crate::database::{literal, name};
+
+/// The format that this host writes. A host refuses a newer one.
+pub(crate) const FORMAT: i32 = 1;
+
+/// Where a ledger is, and whose part of it is meant.
+#[derive(Clone, Debug)]
+pub(crate) struct Ledger {
+    pub(crate) schema: String,
+    pub(crate) application: String,
+}
+
+impl Ledger {
+    /// The schema as a quoted name.
+    pub(crate) fn quoted(&self) -> String {
+        name(&self.schema)
+    }
+
+    /// The application as a literal.
+    pub(crate) fn application(&self) -> String {
+        literal(&self.application)
+    }
+
+    /// Makes the ledger, if it is not there. Only ever sent under the lock: `CREATE … IF NOT EXISTS` races with itself.
+    ///
+    /// Applications that share a ledger hold different locks, so a lock of the ledger's own is held while it is made; in
+    /// the simple protocol and for an instant, so that it holds up nobody's CREATE INDEX CONCURRENTLY.
+    pub(crate) fn create(&self) -> String {
+        let schema = self.quoted();
+        let making = literal(&format!("plinth ledger {}", self.schema));
+        format!(
+            "begin;
+            select pg_advisory_xact_lock(hashtextextended({making}, 0));
+            set local client_min_messages = warning;
+            create schema if not exists {schema};
+            create table if not exists {schema}.ledger (
+                only_row boolean primary key default true check (only_row),
+                format integer not null,
+                created timestamptz not null default now());
+            insert into {schema}.ledger (format) values ({FORMAT}) on conflict do nothing;
+            create table if not exists {schema}.boots (
+                id bigint generated always as identity primary key,
+                application text not null,
+                started timestamptz not null default clock_timestamp(),
+                finished timestamptz,
+                state text not null check (state in ('running', 'complete', 'deferred', 'failed', 'interrupted')),
+                set_digest text not null,
+                host_version text not null,
+                build text,
+                instance text not null,
+                found integer not null,
+                round_trips bigint,
+                error jsonb);
+            create index if not exists boots_complete_idx on {schema}.boots (application, id desc) where state = 'complete';
+            create table if not exists {schema}.blocks (
+                application text not null,
+                id text not null,
+                kind text not null,
+                title text not null,
+                team text,
+                digest text not null,
+                first_applied timestamptz,
+                started timestamptz,
+                last_boot bigint not null,
+                last_outcome text not null,
+                last_changed timestamptz,
+                deferrals integer not null default 0,
+                retired_at timestamptz,
+                renamed_from text,
+                primary key (application, id));
+            create table if not exists {schema}.outcomes (
+                boot bigint not null references {schema}.boots on delete cascade,
+                block text not null,
+                attempt integer not null default 1,
+                outcome text not null,
+                started timestamptz not null,
+                duration_ms double precision not null,
+                statements bigint not null,
+                rows jsonb not null,
+                objects jsonb not null,
+                locks jsonb not null,
+                message text,
+                error jsonb,
+                journal jsonb not null,
+                primary key (boot, block, attempt));
+            commit"
+        )
+    }
+}

@@ -1,0 +1,58 @@
+//! Plinth: schema changes that an API applies to PostgreSQL when it starts.
+//!
+//! A folder holds WebAssembly components, one per schema migration or reconcile rule. [`Host::boot`] puts them in order, runs
+//! each once or at every boot inside a sandbox and a transaction, and records what the database says really happened.
+//! Removing a file removes a block.
+//!
+//! ```no_run
+//! # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+//! let report = plinth::Host::new(plinth::Database::from_url("postgres://api@localhost/shop")?)
+//!     .folder("blocks")
+//!     .expect(["0066_reconcile_eligibility_from_cost"])
+//!     .build("2026-11-23.1")
+//!     .boot()
+//!     .await?;
+//! println!("{}", serde_json::to_string(&report)?);
+//! # Ok(()) }
+//! ```
+//!
+//! The folders read like the boot: `load`, `plan`, `database` (with the lock), `sandbox`, `boot` (migrate, reconcile, settle),
+//! `ledger`, `report`. There is no global state: two hosts in one process do not know of each other.
+
+mod boot;
+mod database;
+mod error;
+mod host;
+mod ledger;
+mod load;
+mod plan;
+mod report;
+mod sandbox;
+
+#[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "embedded")]
+pub mod embedded;
+
+pub use boot::status::{BlockStatus, Status};
+pub use boot::verify::{CheckReport, Verification};
+pub use database::{ConnectError, Database};
+pub use error::BootError;
+pub use host::Host;
+pub use ledger::LedgerError;
+pub use load::{Component, Components, Digest, Interfaces, LoadError, Problem};
+pub use plan::{PlanError, PlanProblem, Preview, PreviewBlock, PreviewAction, Provider};
+pub use plinth_manifest as manifest;
+pub use report::{
+    BlockReport, BootReport, BootState, ErrorClass, JournalLine, Lock, ObjectChange, Outcome, Report, ReportError, RowCounts,
+};
+pub use sandbox::{CacheError, Limits};
+
+/// What the server said, without the client's words around it.
+pub(crate) fn database_reason(error: &tokio_postgres::Error) -> String {
+    match (error.as_db_error(), std::error::Error::source(error)) {
+        (Some(db), _) => format!("{} (SQLSTATE {})", db.message(), db.code().code()),
+        (None, Some(source)) => format!("{error}: {source}"),
+        (None, None) => error.to_string(),
+    }
+}

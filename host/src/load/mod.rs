@@ -1,0 +1,252 @@
+//! From a folder to blocks: list, digest, read the manifest, check imports and exports. Nothing is compiled.
+
+mod component;
+mod digest;
+
+pub use component::Problem;
+pub(crate) use component::is_interface;
+pub use digest::Digest;
+
+use plinth_manifest::Manifest;
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    thread,
+};
+
+/// A block's component, loaded: its manifest is known, its code is not compiled.
+#[derive(Clone, Debug)]
+pub struct Component {
+    /// What it says about itself.
+    pub manifest: Manifest,
+    /// SHA-256 of the file.
+    pub digest: Digest,
+    source: Source,
+}
+
+/// Where a component's bytes are. A file is read again when the block runs, so that a thousand blocks take no memory.
+#[derive(Clone, Debug)]
+enum Source {
+    File(PathBuf),
+    Bytes { name: String, bytes: Cow<'static, [u8]> },
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::File(path) => path.display().fmt(f),
+            Source::Bytes { name, .. } => f.write_str(name),
+        }
+    }
+}
+
+/// The components of a build, each id once, in the order of their ids.
+#[derive(Clone, Debug, Default)]
+pub struct Components(Vec<Component>);
+
+/// What is wrong with a folder of components: all of it, each with its file.
+#[derive(Debug)]
+pub struct LoadError(Vec<(String, Problem)>);
+
+impl LoadError {
+    /// The problems, with the file or name each belongs to.
+    pub fn problems(&self) -> impl Iterator<Item = (&str, &Problem)> {
+        self.0.iter().map(|(file, problem)| (file.as_str(), problem))
+    }
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (file, problem)) in self.0.iter().enumerate() {
+            if place > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{file}: {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+impl Components {
+    /// Loads every `.wasm` file of a folder. What else lies there is left alone.
+    ///
+    /// # Errors
+    ///
+    /// All problems of all files at once.
+    pub fn from_folder(folder: &Path, most_bytes: u64) -> Result<Components, LoadError> {
+        let unreadable = |error: io::Error| LoadError(vec![(folder.display().to_string(), Problem::Unreadable(error))]);
+        let mut paths = Vec::new();
+        for entry in fs::read_dir(folder).map_err(unreadable)? {
+            let path = entry.map_err(unreadable)?.path();
+            if path.extension().is_some_and(|extension| extension == "wasm") {
+                paths.push(path);
+            }
+        }
+        paths.sort_unstable();
+        let loaded = in_parallel(&paths, |path| {
+            let bytes = read(path, most_bytes)?;
+            Ok(Component { manifest: component::inspect(&bytes)?, digest: Digest::of(&bytes), source: Source::File(path.clone()) })
+        });
+        Components::collect(paths.iter().map(|path| path.display().to_string()).zip(loaded))
+    }
+
+    /// Loads components that the program carries, such as `include_bytes!`. The names are for errors.
+    ///
+    /// # Errors
+    ///
+    /// All problems of all components at once.
+    pub fn from_bytes<N, B>(components: impl IntoIterator<Item = (N, B)>) -> Result<Components, LoadError>
+    where
+        N: Into<String>,
+        B: Into<Cow<'static, [u8]>>,
+    {
+        Components::collect(components.into_iter().map(|(name, bytes)| {
+            let (name, bytes) = (name.into(), bytes.into());
+            let loaded = component::inspect(&bytes).map(|manifest| Component {
+                manifest,
+                digest: Digest::of(&bytes),
+                source: Source::Bytes { name: name.clone(), bytes },
+            });
+            (name, loaded)
+        }))
+    }
+
+    /// Puts two sets together.
+    ///
+    /// # Errors
+    ///
+    /// If an id is in both.
+    pub fn and(self, other: Components) -> Result<Components, LoadError> {
+        Components::collect(self.0.into_iter().chain(other.0).map(|component| (component.source.to_string(), Ok(component))))
+    }
+
+    fn collect(loaded: impl Iterator<Item = (String, Result<Component, Problem>)>) -> Result<Components, LoadError> {
+        let (mut components, mut problems) = (Vec::<Component>::new(), Vec::new());
+        let mut first: HashMap<String, String> = HashMap::new();
+        for (file, loaded) in loaded {
+            match loaded {
+                Ok(component) => match first.get(&*component.manifest.id) {
+                    Some(other) => {
+                        problems.push((file, Problem::Duplicate { id: component.manifest.id.to_string(), other: other.clone() }));
+                    }
+                    None => {
+                        first.insert(component.manifest.id.to_string(), file);
+                        components.push(component);
+                    }
+                },
+                Err(problem) => problems.push((file, problem)),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(LoadError(problems));
+        }
+        components.sort_unstable_by(|a, b| a.manifest.id.cmp(&b.manifest.id));
+        Ok(Components(components))
+    }
+
+    /// Those of the given ids that are not there.
+    pub(crate) fn missing<'a>(&self, expected: &'a BTreeSet<String>) -> Vec<&'a str> {
+        let there: BTreeSet<&str> = self.0.iter().map(|component| &*component.manifest.id).collect();
+        expected.iter().map(String::as_str).filter(|id| !there.contains(id)).collect()
+    }
+
+    /// One after the other, by id.
+    pub fn iter(&self) -> std::slice::Iter<'_, Component> {
+        self.0.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn get(&self, place: usize) -> Option<&Component> {
+        self.0.get(place)
+    }
+
+    /// Changes when any id or component does.
+    pub(crate) fn digest(&self) -> Digest {
+        Digest::of_all(self.0.iter().map(|component| (&*component.manifest.id, &component.digest)))
+    }
+}
+
+impl Component {
+    /// Where it came from: the file, or the name that it was given.
+    pub fn origin(&self) -> String {
+        self.source.to_string()
+    }
+
+    /// Loads one component from a file.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn from_file(path: &Path, most_bytes: u64) -> Result<Component, LoadError> {
+        let loaded = read(path, most_bytes).and_then(|bytes| {
+            Ok(Component { manifest: component::inspect(&bytes)?, digest: Digest::of(&bytes), source: Source::File(path.to_owned()) })
+        });
+        loaded.map_err(|problem| LoadError(vec![(path.display().to_string(), problem)]))
+    }
+
+    /// The interfaces that it imports and exports, by name.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read any more.
+    pub fn interfaces(&self) -> Result<Interfaces, LoadError> {
+        self.bytes().and_then(|bytes| component::interfaces(&bytes)).map_err(|problem| LoadError(vec![(self.origin(), problem)]))
+    }
+
+    /// The bytes, certainly those that were planned with.
+    pub(crate) fn bytes(&self) -> Result<Cow<'_, [u8]>, Problem> {
+        match &self.source {
+            Source::Bytes { bytes, .. } => Ok(Cow::Borrowed(bytes)),
+            Source::File(path) => {
+                let bytes = fs::read(path).map_err(Problem::Unreadable)?;
+                if Digest::of(&bytes) != self.digest {
+                    return Err(Problem::Replaced);
+                }
+                Ok(Cow::Owned(bytes))
+            }
+        }
+    }
+}
+
+pub use component::Interfaces;
+
+fn read(path: &Path, most_bytes: u64) -> Result<Vec<u8>, Problem> {
+    let size = fs::metadata(path).map_err(Problem::Unreadable)?.len();
+    if size > most_bytes {
+        return Err(Problem::TooLarge { size, most: most_bytes });
+    }
+    fs::read(path).map_err(Problem::Unreadable)
+}
+
+/// Maps over items on all processors, keeping their order.
+fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    // Below this, a thread costs more than it saves.
+    const LEAST: usize = 16;
+    let threads = thread::available_parallelism().map_or(1, Into::into).min(items.len() / LEAST).max(1);
+    if threads == 1 {
+        return items.iter().map(work).collect();
+    }
+    thread::scope(|scope| {
+        let chunks: Vec<_> = items
+            .chunks(items.len().div_ceil(threads))
+            .map(|chunk| (chunk, scope.spawn(|| chunk.iter().map(&work).collect::<Vec<R>>())))
+            .collect();
+        chunks
+            .into_iter()
+            .flat_map(|(chunk, thread)| thread.join().unwrap_or_else(|_| chunk.iter().map(&work).collect()))
+            .collect()
+    })
+}

@@ -1,0 +1,5 @@
+//! The command `plinth`.
+
+fn main() -> std::process::ExitCode {
+    plinth::cli::main()
+}

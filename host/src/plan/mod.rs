@@ -1,0 +1,108 @@
+//! What a boot would do. Pure functions over manifests, ledger and catalog: no guest code, no database.
+
+mod order;
+mod preview;
+mod requirements;
+mod steps;
+
+pub(crate) use order::order;
+pub use preview::{Preview, PreviewAction, PreviewBlock};
+pub(crate) use requirements::{requirements, wanted};
+pub(crate) use steps::{Action, Plan, Step};
+
+use plinth_manifest::{BlockId, Object};
+use std::fmt;
+
+/// What is wrong with a set of blocks: all of it at once, before the first statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanError(pub(crate) Vec<PlanProblem>);
+
+impl PlanError {
+    /// The problems, one by one.
+    pub fn problems(&self) -> &[PlanProblem] {
+        &self.0
+    }
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, problem) in self.0.iter().enumerate() {
+            if place > 0 {
+                f.write_str("\n")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for PlanError {}
+
+/// One thing that is wrong with a set of blocks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PlanProblem {
+    /// The host was told that the build ships a block, and it is not there.
+    Expected {
+        /// The id.
+        id: String,
+    },
+    /// Blocks wait for each other.
+    Cycle {
+        /// The blocks in the order in which each must run before the next, the first once more at the end.
+        path: Vec<BlockId>,
+    },
+    /// A migration is to run after a rule, but rules run after all migrations.
+    MigrationAfterRule {
+        /// The migration.
+        migration: BlockId,
+        /// The rule.
+        rule: BlockId,
+    },
+    /// A block requires what is not there and what no block before it makes.
+    Missing {
+        /// The block.
+        block: BlockId,
+        /// The object.
+        object: Object,
+        /// A block that provides it, if there is one.
+        provider: Option<Provider>,
+    },
+}
+
+/// A block that provides an object that is missed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Provider {
+    /// It runs after the block that needs it.
+    Later(BlockId),
+    /// The ledger says that it was applied, and the object is not there.
+    AppliedBefore(BlockId),
+}
+
+impl fmt::Display for PlanProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PlanProblem::Expected { id } => {
+                write!(f, "{id}: the build is to ship this block, and no component with this id was found: look at how the components are built and copied")
+            }
+            PlanProblem::Cycle { path } => {
+                let path: Vec<&str> = path.iter().map(|id| &**id).collect();
+                write!(f, "{}: these blocks wait for each other: take one of `after`, `requires` or `reads` out", path.join(" before "))
+            }
+            PlanProblem::MigrationAfterRule { migration, rule } => {
+                write!(f, "{migration}: a migration cannot run after the rule {rule}, since rules run after all migrations")
+            }
+            PlanProblem::Missing { block, object, provider } => {
+                write!(f, "{block}: requires {object}, which does not exist")?;
+                match provider {
+                    Some(Provider::Later(id)) => write!(f, "; {id} provides it, but runs later: add it to `after`"),
+                    Some(Provider::AppliedBefore(id)) => {
+                        write!(f, "; {id} provided it and was applied, so somebody has removed it since")
+                    }
+                    None => write!(f, ", and no block provides it: is a component missing?"),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! A plan as people and machines read it.
+
+use super::{Action, Plan};
+use crate::load::Components;
+use plinth_manifest::Kind;
+use serde::Serialize;
+
+/// What a boot would do. Serialises to what `plinth plan --format json` prints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Preview {
+    /// Whether a migration is pending.
+    pub pending: bool,
+    /// Every block, in order.
+    pub blocks: Vec<PreviewBlock>,
+    /// Blocks whose component is gone and that the boot would record as retired.
+    pub retired: Vec<String>,
+    /// Things that somebody should know.
+    pub notes: Vec<String>,
+}
+
+/// One block of a preview.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PreviewBlock {
+    /// The block.
+    pub id: String,
+    /// Its kind.
+    pub kind: Kind,
+    /// What would happen to it.
+    pub action: PreviewAction,
+    /// What it does, in a line.
+    pub title: String,
+    /// Its component.
+    pub file: String,
+}
+
+/// What would happen to a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum PreviewAction {
+    /// A migration that would be applied.
+    Apply,
+    /// A migration outside a transaction that did not finish, and would be run again.
+    Resume,
+    /// A rule that would run, as at every boot.
+    Reconcile,
+    /// A migration that was applied.
+    Skip,
+}
+
+impl Preview {
+    pub(crate) fn new(plan: &Plan, components: &Components) -> Preview {
+        let blocks = plan.steps.iter().filter_map(|step| {
+            let component = components.get(step.component)?;
+            Some(PreviewBlock {
+                id: component.manifest.id.to_string(),
+                kind: component.manifest.kind,
+                action: match step.action {
+                    Action::Apply => PreviewAction::Apply,
+                    Action::Resume => PreviewAction::Resume,
+                    Action::Reconcile => PreviewAction::Reconcile,
+                    Action::Skip => PreviewAction::Skip,
+                },
+                title: component.manifest.title.clone(),
+                file: component.origin(),
+            })
+        });
+        Preview {
+            pending: plan.pending() > 0,
+            blocks: blocks.collect(),
+            retired: plan.retired.iter().map(|(id, _)| id.clone()).collect(),
+            notes: plan.notes.clone(),
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What wasmtime makes of the contract. The types below are those of `wit/types.wit`.
+
+pub(crate) use bindings::plinth::block::{journal, sql, types};
+pub(crate) use types::{
+    Array, BudgetError, Check, Column, DatabaseError, Dimension, Error, Failure, Interval, Outcome, Refusal, Rows, Scalar, TypedText,
+    Value, ValueError,
+};
+
+#[allow(clippy::all, missing_docs, unused_qualifications, clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
+mod bindings {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "rights",
+        imports: { default: async | trappable },
+        with: { "plinth:block/sql.savepoint": crate::sandbox::guest::SavepointHandle },
+    });
+}
+
+pub(crate) use bindings::Rights;
+
+/// The version of the contract that this host speaks: components of the same 0.x track link.
+pub(crate) const VERSION: (u64, u64) = (0, 1);
+/// The package that all rights come from.
+pub(crate) const PACKAGE: &str = "plinth:block/";

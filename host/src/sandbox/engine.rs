@@ -1,0 +1,86 @@
+//! The engine: one for all blocks of a host, with a ticker that makes time pass for guests.
+
+use super::{
+    Limits,
+    cache::{Cache, CacheError},
+    contract::Rights,
+    guest::Guest,
+};
+use crate::load::Digest;
+use std::{path::Path, sync::Arc, thread, time::Duration};
+use wasmtime::{
+    Config, Engine, EngineWeak, InstanceAllocationStrategy,
+    component::{Component, HasSelf, Linker},
+};
+
+/// How often a guest that computes is looked at. Short enough for a deadline, long enough to cost nothing.
+pub(super) const TICK: Duration = Duration::from_millis(10);
+
+/// Where blocks run.
+#[derive(Clone)]
+pub(crate) struct Sandbox {
+    engine: Engine,
+    linker: Arc<Linker<Guest>>,
+    cache: Option<Cache>,
+}
+
+impl Sandbox {
+    /// An engine with the rights of a block linked. `cache` is a folder for compiled code.
+    ///
+    /// # Errors
+    ///
+    /// If the engine cannot be made on this machine, or the cache's folder cannot be trusted.
+    pub(crate) fn new(limits: &Limits, cache: Option<&Path>) -> Result<Sandbox, CacheError> {
+        let mut config = Config::new();
+        config.wasm_component_model(true);
+        config.epoch_interruption(true);
+        config.max_wasm_stack(limits.stack);
+        config.async_stack_size(limits.stack + (1 << 20));
+        config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+        // What a block has no use for is not there to be attacked.
+        config.wasm_memory64(false);
+        config.wasm_multi_memory(false);
+        config.wasm_relaxed_simd(false);
+        let engine = Engine::new(&config).map_err(CacheError::Engine)?;
+        let mut linker = Linker::new(&engine);
+        Rights::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(CacheError::Engine)?;
+        tick(engine.weak());
+        let cache = cache.map(|folder| Cache::open(folder, &engine)).transpose()?;
+        Ok(Sandbox { engine, linker: Arc::new(linker), cache })
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(super) fn linker(&self) -> &Linker<Guest> {
+        &self.linker
+    }
+
+    /// A component's code: from the cache, or compiled now and kept there.
+    pub(super) fn compile(&self, digest: &Digest, bytes: &[u8]) -> Result<Component, wasmtime::Error> {
+        if let Some(component) = self.cache.as_ref().and_then(|cache| cache.get(&self.engine, digest)) {
+            return Ok(component);
+        }
+        let component = Component::from_binary(&self.engine, bytes)?;
+        if let Some(cache) = &self.cache {
+            cache.put(digest, &component);
+        }
+        Ok(component)
+    }
+}
+
+/// Advances the engine's epoch until the engine is gone.
+fn tick(engine: EngineWeak) {
+    let ticker = thread::Builder::new().name("plinth-ticker".into()).spawn(move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            thread::sleep(TICK);
+        }
+    });
+    if let Err(error) = ticker {
+        // Guests still end: the wall clock stands outside of them. Endless loops then hold a thread of the runtime.
+        tracing::error!(%error, "the thread that interrupts blocks cannot be started");
+    }
+}

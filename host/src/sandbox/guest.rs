@@ -1,0 +1,169 @@
+//! A guest's side of the host: what its imports do.
+
+use super::{
+    Limits,
+    contract::{
+        Error, Rows, Value,
+        journal::{self, Level},
+        sql, types,
+    },
+};
+use crate::{database::session::Session, report::JournalLine};
+use wasmtime::{
+    ResourceLimiter, StoreLimits, StoreLimitsBuilder,
+    component::{Resource, ResourceTable},
+};
+
+/// A sub-step that the guest holds.
+pub struct SavepointHandle(u32);
+
+/// All that belongs to one run of one block.
+pub(crate) struct Guest {
+    pub(super) session: Session,
+    pub(super) journal: Journal,
+    pub(super) memory: Memory,
+    resources: ResourceTable,
+}
+
+impl Guest {
+    pub(super) fn new(session: Session, limits: &Limits) -> Guest {
+        let mut resources = ResourceTable::new();
+        resources.set_max_capacity(limits.handles);
+        Guest { session, journal: Journal::new(limits), memory: Memory::new(limits), resources }
+    }
+}
+
+/// Bounds what the guest allocates and remembers that it was refused: a trap alone does not say so.
+pub(super) struct Memory {
+    limits: StoreLimits,
+    bytes: usize,
+    refused: bool,
+}
+
+impl Memory {
+    fn new(limits: &Limits) -> Memory {
+        let store = StoreLimitsBuilder::new()
+            .memory_size(limits.memory)
+            .table_elements(limits.table_elements)
+            .instances(20)
+            .memories(1)
+            .tables(4)
+            .trap_on_grow_failure(true)
+            .build();
+        Memory { limits: store, bytes: limits.memory, refused: false }
+    }
+
+    /// The limit in bytes, if the guest ran into it.
+    pub(super) fn exhausted(&self) -> Option<usize> {
+        self.refused.then_some(self.bytes)
+    }
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let allowed = self.limits.memory_growing(current, desired, maximum);
+        self.refused |= !matches!(allowed, Ok(true));
+        allowed
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let allowed = self.limits.table_growing(current, desired, maximum);
+        self.refused |= !matches!(allowed, Ok(true));
+        allowed
+    }
+
+    fn instances(&self) -> usize {
+        self.limits.instances()
+    }
+
+    fn tables(&self) -> usize {
+        self.limits.tables()
+    }
+
+    fn memories(&self) -> usize {
+        self.limits.memories()
+    }
+}
+
+/// What the guest logged, bounded.
+pub(super) struct Journal {
+    pub(super) lines: Vec<JournalLine>,
+    pub(super) left_out: usize,
+    pub(super) panic: Option<String>,
+    most_lines: usize,
+    most_bytes: usize,
+}
+
+impl Journal {
+    fn new(limits: &Limits) -> Journal {
+        Journal { lines: Vec::new(), left_out: 0, panic: None, most_lines: limits.journal_lines, most_bytes: limits.journal_line_bytes }
+    }
+
+    /// A guest's text as it may be shown: cut, control characters escaped.
+    fn shown(&self, text: &str) -> String {
+        crate::report::shown(text, self.most_bytes)
+    }
+
+    fn log(&mut self, level: &str, message: &str) {
+        if self.lines.len() >= self.most_lines {
+            self.left_out += 1;
+            return;
+        }
+        let line = JournalLine { level: level.to_owned(), message: self.shown(message) };
+        tracing::info!(target: "plinth::block", level = %line.level, "{}", line.message);
+        self.lines.push(line);
+    }
+}
+
+impl types::Host for Guest {}
+
+impl sql::Host for Guest {
+    async fn execute(&mut self, statement: String, params: Vec<Value>) -> wasmtime::Result<Result<u64, Error>> {
+        Ok(self.session.execute(statement, params).await)
+    }
+
+    async fn query(&mut self, statement: String, params: Vec<Value>) -> wasmtime::Result<Result<Rows, Error>> {
+        Ok(self.session.query(statement, params).await)
+    }
+}
+
+impl sql::HostSavepoint for Guest {
+    async fn open(&mut self) -> wasmtime::Result<Result<Resource<SavepointHandle>, Error>> {
+        match self.session.open_savepoint().await {
+            Ok(number) => Ok(Ok(self.resources.push(SavepointHandle(number))?)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn release(&mut self, savepoint: Resource<SavepointHandle>) -> wasmtime::Result<Result<(), Error>> {
+        let number = self.resources.get(&savepoint)?.0;
+        Ok(self.session.release_savepoint(number).await)
+    }
+
+    async fn drop(&mut self, savepoint: Resource<SavepointHandle>) -> wasmtime::Result<()> {
+        let number = self.resources.delete(savepoint)?.0;
+        // A lost connection shows at the next statement, and at the latest at COMMIT.
+        if let Err(error) = self.session.roll_back_savepoint(number).await {
+            tracing::debug!(?error, "a sub-step could not be rolled back");
+        }
+        Ok(())
+    }
+}
+
+impl journal::Host for Guest {
+    async fn log(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
+        let name = match level {
+            Level::Debug => "debug",
+            Level::Info | Level::Other(_) => "info",
+            Level::Warning => "warning",
+            Level::Error => "error",
+        };
+        self.journal.log(name, &message);
+        Ok(())
+    }
+
+    async fn panicked(&mut self, message: String) -> wasmtime::Result<()> {
+        self.journal.panic = Some(self.journal.shown(&message));
+        Ok(())
+    }
+}

@@ -1,0 +1,14 @@
+//! Where a block runs: its component compiled, its rights linked, its limits in force.
+
+mod cache;
+mod engine;
+mod guest;
+mod limits;
+mod run;
+
+pub(crate) mod contract;
+
+pub use cache::CacheError;
+pub(crate) use engine::Sandbox;
+pub use limits::Limits;
+pub(crate) use run::{BlockError, Ended, Running};

@@ -1,0 +1,194 @@
+//! One run of one block: a store of its own, dropped after it.
+
+use super::{
+    Limits, Sandbox,
+    contract::{Check, Error, Failure, Outcome},
+    engine::TICK,
+    guest::Guest,
+};
+use crate::{
+    database::session::{FailedStatement, Session},
+    load::Digest,
+    report::JournalLine,
+};
+use plinth_manifest::Kind;
+use std::time::{Duration, Instant};
+use wasmtime::{
+    Store, StoreContextMut, Trap, UpdateDeadline,
+    component::{Component, Instance, TypedFunc},
+};
+
+/// A component, compiled.
+pub(crate) struct Block {
+    component: Component,
+    kind: Kind,
+}
+
+/// How the block's work ended, if it did not fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Done(Option<String>),
+    Deferred(String),
+}
+
+/// Why a block did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BlockError {
+    /// It gave up.
+    #[error("{message}")]
+    GaveUp { message: String, cause: Option<Error> },
+    /// It broke a rule of the sandbox, or its own code broke.
+    #[error("{0}")]
+    Trapped(String),
+    /// It took too long, all in all.
+    #[error("the block took longer than {} s", .0.as_secs())]
+    Timeout(Duration),
+    /// It is no component that this host can run.
+    #[error("the component cannot be run: {0}")]
+    Unrunnable(String),
+}
+
+impl Sandbox {
+    /// Compiles a block, or takes its code from the cache.
+    pub(crate) fn block(&self, kind: Kind, digest: &Digest, bytes: &[u8]) -> Result<Block, BlockError> {
+        let component = self.compile(digest, bytes).map_err(|error| BlockError::Unrunnable(format!("{error:#}")))?;
+        Ok(Block { component, kind })
+    }
+
+    /// Starts a block on a session. Nothing of the guest runs before the first call.
+    pub(crate) fn start(&self, block: &Block, session: Session, limits: &Limits, wall: Duration) -> Running {
+        let mut store = Store::new(self.engine(), Guest::new(session, limits));
+        store.limiter(|guest| &mut guest.memory);
+        store.set_hostcall_fuel(limits.call_bytes);
+        store.set_max_component_handles(limits.handles);
+        store.set_epoch_deadline(1);
+        let mut ticks = limits.cpu.as_millis() / TICK.as_millis();
+        // Called while the guest computes, at most once a tick. It yields, so that the clock on the wall is looked at too.
+        store.epoch_deadline_callback(move |_: StoreContextMut<'_, Guest>| {
+            ticks = ticks.saturating_sub(1);
+            Ok(if ticks == 0 { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) })
+        });
+        let interface = match block.kind {
+            Kind::Migration => "migrate",
+            Kind::Rule => "reconcile",
+        };
+        let exported = block.component.component_type().exports(self.engine()).map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
+        let interface = exported.into_iter().find(|name| crate::load::is_interface(name, interface));
+        Running { store, component: block.component.clone(), kind: block.kind, interface, instance: None, started: Instant::now(), wall, cpu: limits.cpu, sandbox: self.clone() }
+    }
+}
+
+/// A block that runs.
+pub(crate) struct Running {
+    store: Store<Guest>,
+    component: Component,
+    kind: Kind,
+    interface: Option<String>,
+    instance: Option<Instance>,
+    started: Instant,
+    wall: Duration,
+    cpu: Duration,
+    sandbox: Sandbox,
+}
+
+impl Running {
+    /// The block's work: `apply` or `reconcile`.
+    pub(crate) async fn work(&mut self) -> Result<Ended, BlockError> {
+        let export = match self.kind {
+            Kind::Migration => "apply",
+            Kind::Rule => "reconcile",
+        };
+        match self.call::<Outcome>(export).await? {
+            Outcome::Done(text) => Ok(Ended::Done(text.map(|text| crate::report::shown(&text, SHOWN)))),
+            Outcome::Deferred(reason) => Ok(Ended::Deferred(crate::report::shown(&reason, SHOWN))),
+            Outcome::Other(other) => Err(BlockError::Unrunnable(format!("it ended in a way that this host does not know: {}", other.type_name))),
+        }
+    }
+
+    /// The block's post-conditions.
+    pub(crate) async fn verify(&mut self) -> Result<Vec<Check>, BlockError> {
+        self.call::<Vec<Check>>("verify").await
+    }
+
+    /// The statements that the block sent so far.
+    pub(crate) fn session(&mut self) -> &mut Session {
+        &mut self.store.data_mut().session
+    }
+
+    /// The statement that failed, or the one that ran when the block did.
+    pub(crate) fn failed(&self) -> Option<FailedStatement> {
+        self.store.data().session.failed().cloned()
+    }
+
+    /// What the block logged.
+    pub(crate) fn journal(&self) -> Vec<JournalLine> {
+        let journal = &self.store.data().journal;
+        let mut lines = journal.lines.clone();
+        if journal.left_out > 0 {
+            lines.push(JournalLine { level: "warning".into(), message: format!("{} more lines were left out", journal.left_out) });
+        }
+        lines
+    }
+
+    async fn call<T>(&mut self, export: &str) -> Result<T, BlockError>
+    where
+        Result<T, Failure>: wasmtime::component::ComponentType + wasmtime::component::Lift + Send + Sync + 'static,
+        T: 'static,
+    {
+        let left = self.wall.saturating_sub(self.started.elapsed());
+        let wall = self.wall;
+        let called = tokio::time::timeout(left, self.enter::<T>(export)).await;
+        match called {
+            Err(_) => Err(BlockError::Timeout(wall)),
+            Ok(Ok(Ok(done))) => Ok(done),
+            Ok(Ok(Err(failure))) => {
+                Err(BlockError::GaveUp { message: crate::report::shown(&failure.message, SHOWN), cause: failure.cause })
+            }
+            Ok(Err(error)) => Err(self.explain(&error)),
+        }
+    }
+
+    async fn enter<T>(&mut self, export: &str) -> wasmtime::Result<Result<T, Failure>>
+    where
+        Result<T, Failure>: wasmtime::component::ComponentType + wasmtime::component::Lift + Send + Sync + 'static,
+    {
+        let instance = match self.instance {
+            Some(instance) => instance,
+            None => {
+                let instance = self.sandbox.linker().instantiate_async(&mut self.store, &self.component).await?;
+                *self.instance.insert(instance)
+            }
+        };
+        let interface = self.interface.as_deref().unwrap_or_default();
+        let missing = || wasmtime::Error::msg(format!("it does not export {interface}.{export}"));
+        let interface_index = instance.get_export_index(&mut self.store, None, interface).ok_or_else(missing)?;
+        let index = instance.get_export_index(&mut self.store, Some(&interface_index), export).ok_or_else(missing)?;
+        let function: TypedFunc<(), (Result<T, Failure>,)> = instance.get_typed_func(&mut self.store, index)?;
+        let (result,) = function.call_async(&mut self.store, ()).await?;
+        Ok(result)
+    }
+
+    /// Names what stopped the guest. See the table of traps in docs/ARCHITECTURE.md.
+    fn explain(&self, error: &wasmtime::Error) -> BlockError {
+        let guest = self.store.data();
+        if let Some(bytes) = guest.memory.exhausted() {
+            return BlockError::Trapped(format!("the block wanted more memory than its {} MiB", bytes >> 20));
+        }
+        if let Some(panic) = &guest.journal.panic {
+            return BlockError::Trapped(format!("the block panicked: {panic}"));
+        }
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::Interrupt) => BlockError::Trapped(format!("the block computed for longer than {} s", self.cpu.as_secs_f32())),
+            Some(Trap::StackOverflow) => BlockError::Trapped("the block's stack overflowed: it recurses too deep".into()),
+            Some(Trap::MemoryOutOfBounds) => {
+                BlockError::Trapped("the block reached beyond its memory: its stack overflowed, or its code is broken".into())
+            }
+            Some(trap) => BlockError::Trapped(format!("the block's code broke: {trap}")),
+            None if self.instance.is_none() => BlockError::Unrunnable(crate::report::shown(&format!("{error:#}"), SHOWN)),
+            None => BlockError::Trapped(format!("the block broke its contract: {}", crate::report::shown(&format!("{error:#}"), SHOWN))),
+        }
+    }
+}
+
+/// The most of a guest's text that is shown, in bytes.
+const SHOWN: usize = 4_000;

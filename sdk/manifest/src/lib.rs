@@ -1,0 +1,210 @@
+//! The manifest of a Plinth block: `block.toml`, read and checked.
+//!
+//! The manifest says what a block is and what it needs, so that a host can plan without running it. It is read twice: when
+//! a block is compiled (the SDK's macro, where a mistake is a compile error) and when a host loads it.
+//!
+//! ```
+//! let manifest = plinth_manifest::Manifest::parse(r#"
+//!     id = "0066_reconcile_eligibility"
+//!     kind = "rule"
+//!     title = "A suite is eligible while it costs nothing"
+//!     reads = ["test_suites.external_cost_cents"]
+//!     writes = ["test_suites.scheduled_testing_eligible"]
+//! "#)?;
+//! assert_eq!(manifest.id, "0066_reconcile_eligibility");
+//! # Ok::<(), plinth_manifest::ManifestError>(())
+//! ```
+
+mod budget;
+mod error;
+mod names;
+mod object;
+
+pub use budget::Budget;
+pub use error::ManifestError;
+pub use names::{BlockId, ColumnName, Columns, TableName};
+pub use object::Object;
+
+use serde::{Deserialize, Serialize};
+
+/// The name of the custom section that carries the manifest inside a component's core module.
+pub const SECTION: &str = "plinth:manifest";
+
+/// What a block says about itself.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Manifest {
+    /// The identity of the block, for ever.
+    pub id: BlockId,
+    /// Whether it runs once or at every boot.
+    pub kind: Kind,
+    /// What it does, in one line for people.
+    pub title: String,
+    /// Who to ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
+    /// Blocks that run before this one, if they are there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<BlockId>,
+    /// Objects that must exist when it starts, whoever makes them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<Object>,
+    /// Objects that exist when it is done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub provides: Vec<Object>,
+    /// Columns that it looks at, as far as their order against other rules matters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<Columns>,
+    /// Columns whose rows it changes. A write elsewhere rolls the block back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub writes: Vec<Columns>,
+    /// Whether the host wraps it in a transaction.
+    #[serde(default)]
+    pub transaction: Transaction,
+    /// What a failure means for the boot.
+    #[serde(default)]
+    pub on_failure: OnFailure,
+    /// Deferrals in a row after which the next one is a failure.
+    #[serde(default = "default_deferrals")]
+    pub deferrals: u32,
+    /// The id that it had before. The ledger's history moves to the new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renamed_from: Option<BlockId>,
+    /// What it may use before the host gives up on it.
+    #[serde(default)]
+    pub budget: Budget,
+}
+
+fn default_deferrals() -> u32 {
+    3
+}
+
+/// How often a block runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Until it was applied, once in the life of a database.
+    Migration,
+    /// At every boot. It must converge.
+    Rule,
+}
+
+impl Kind {
+    /// The kind as written in `block.toml`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Migration => "migration",
+            Kind::Rule => "rule",
+        }
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Who keeps a block's work together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transaction {
+    /// The host: all of it happens or none of it.
+    #[default]
+    Block,
+    /// Nobody: each statement stands alone, as `CREATE INDEX CONCURRENTLY` demands. The block must be safe to repeat.
+    None,
+}
+
+/// What a failure of a block means for the boot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// The boot stops.
+    #[default]
+    Fail,
+    /// The boot goes on, the failure counts as a deferral.
+    Defer,
+}
+
+impl Manifest {
+    /// Reads `block.toml` and checks what can be known from it alone.
+    ///
+    /// # Errors
+    ///
+    /// The first problem, with the line and column it stands at: a syntax error, an unknown or missing field, a malformed
+    /// name, or a combination that cannot work, such as a rule outside a transaction.
+    pub fn parse(text: &str) -> Result<Manifest, ManifestError> {
+        let manifest: Manifest = toml::from_str(text).map_err(|error| ManifestError::from_toml(text, &error))?;
+        manifest.check().map_err(|(field, message)| ManifestError::at_field(text, field, message))?;
+        Ok(manifest)
+    }
+
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        if self.title.trim().is_empty() {
+            return Err(("title", "the title is empty: say in a line what the block does".into()));
+        }
+        if self.kind == Kind::Rule && self.transaction == Transaction::None {
+            return Err(("transaction", "a rule runs inside a transaction: only a migration can say `transaction = \"none\"`".into()));
+        }
+        if self.transaction == Transaction::None && self.on_failure == OnFailure::Defer {
+            return Err(("on-failure", "a migration outside a transaction cannot be rolled back, so it cannot be deferred".into()));
+        }
+        if self.after.contains(&self.id) {
+            return Err(("after", "the block is to run after itself".into()));
+        }
+        if self.renamed_from.as_ref() == Some(&self.id) {
+            return Err(("renamed-from", "the block was renamed from itself".into()));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    const LEAST: &str = "id = \"a_1\"\nkind = \"migration\"\ntitle = \"t\"\n";
+
+    #[test]
+    fn the_least_manifest_has_defaults_for_the_rest() {
+        let manifest = Manifest::parse(LEAST).unwrap();
+        assert_eq!(manifest.transaction, Transaction::Block);
+        assert_eq!(manifest.on_failure, OnFailure::Fail);
+        assert_eq!(manifest.deferrals, 3);
+        assert!(manifest.writes.is_empty());
+    }
+
+    #[test]
+    fn an_unknown_field_is_an_error_at_its_line() {
+        let error = Manifest::parse(&format!("{LEAST}write = [\"t\"]\n")).unwrap_err();
+        assert_eq!(error.line(), 4);
+        assert!(error.to_string().contains("write"), "{error}");
+    }
+
+    #[test]
+    fn a_malformed_name_is_an_error_at_its_line() {
+        let error = Manifest::parse(&format!("{LEAST}\nwrites = [\n  \"a.b.c.d\",\n]\n")).unwrap_err();
+        assert!(error.to_string().contains("a.b.c.d"), "{error}");
+        assert_eq!(error.line(), 5, "the array that holds it: {error}");
+    }
+
+    #[test]
+    fn an_object_that_is_two_things_is_refused() {
+        let error = Manifest::parse(&format!("{LEAST}requires = [{{ table = \"a\", view = \"b\" }}]\n")).unwrap_err();
+        assert!(error.to_string().contains("table"), "{error}");
+    }
+
+    #[test]
+    fn a_rule_cannot_leave_its_transaction() {
+        let error = Manifest::parse("id = \"a\"\nkind = \"rule\"\ntitle = \"t\"\ntransaction = \"none\"\n").unwrap_err();
+        assert_eq!(error.line(), 4, "{error}");
+    }
+
+    #[test]
+    fn a_missing_field_is_named() {
+        let error = Manifest::parse("id = \"a\"\ntitle = \"t\"\n").unwrap_err();
+        assert!(error.to_string().contains("kind"), "{error}");
+    }
+}

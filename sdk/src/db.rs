@@ -1,0 +1,229 @@
+//! The block's way to the database: the host's statements on the host's transaction.
+
+use crate::{
+    FromRow, FromValue, Level, Result, SqlError, ToValue,
+    types::{ContractError, ContractRows, Refusal, Value},
+};
+
+/// What answers a [`Db`]: the host's imports inside a component, a connection of a test's own outside of one.
+pub trait Backend {
+    /// Runs a statement and returns the number of affected rows.
+    fn execute(&self, statement: &str, params: &[Value]) -> Result<u64, SqlError>;
+    /// Runs a statement and returns its rows.
+    fn query(&self, statement: &str, params: &[Value]) -> Result<ContractRows, SqlError>;
+    /// Opens a sub-step; dropping what comes back without releasing it rolls back.
+    fn savepoint(&self) -> Result<Box<dyn BackendSavepoint>, SqlError>;
+    /// A line for people.
+    fn log(&self, level: Level, message: &str);
+}
+
+/// A sub-step of a [`Backend`].
+pub trait BackendSavepoint {
+    /// Keeps what was done.
+    fn release(&self) -> Result<(), SqlError>;
+}
+
+/// The database as a block sees it.
+pub struct Db {
+    backend: Box<dyn Backend>,
+}
+
+impl Db {
+    /// A database behind a backend of one's own: how a block runs natively, in a test or a debugger.
+    pub fn with_backend(backend: impl Backend + 'static) -> Db {
+        Db { backend: Box::new(backend) }
+    }
+
+    /// Runs one statement with parameters `$1`, `$2`, … and returns how many rows PostgreSQL says it affected; 0 for DDL.
+    ///
+    /// # Errors
+    ///
+    /// [`SqlError`]: the database's error with its SQLSTATE, the host's refusal, a budget, or a parameter that does not fit
+    /// the type that the statement wants, named by its number.
+    pub fn execute(&self, statement: &str, params: &[&dyn ToValue]) -> Result<u64, SqlError> {
+        self.backend.execute(statement, &values(params))
+    }
+
+    /// Runs one statement and returns its rows, each as `T`: a value, a tuple of values or a [`Row`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::execute`]; also a column that cannot be read as the type asked for, named.
+    ///
+    /// ```no_run
+    /// # use plinth_block::prelude::*;
+    /// # fn f(db: &Db) -> Result<()> {
+    /// let costs: Vec<(String, Option<i32>)> = db.query("select slug, price_cents from capabilities", &[])?;
+    /// # Ok(()) }
+    /// ```
+    pub fn query<T: FromRow>(&self, statement: &str, params: &[&dyn ToValue]) -> Result<Vec<T>, SqlError> {
+        self.rows(statement, params)?.iter().map(|row| T::from_row(&row)).collect()
+    }
+
+    /// Runs one statement that returns exactly one row.
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::query`]; also if there is no row or more than one.
+    ///
+    /// ```no_run
+    /// # use plinth_block::prelude::*;
+    /// # fn f(db: &Db) -> Result<()> {
+    /// let suites: i64 = db.query_one("select count(*) from test_suites", &[])?;
+    /// # Ok(()) }
+    /// ```
+    pub fn query_one<T: FromRow>(&self, statement: &str, params: &[&dyn ToValue]) -> Result<T, SqlError> {
+        let found = self.query::<T>(statement, params)?;
+        let count = found.len();
+        let mut found = found.into_iter();
+        match (found.next(), count) {
+            (Some(row), 1) => Ok(row),
+            _ => Err(unexpected(format!("one row was expected, {count} came: {statement}"))),
+        }
+    }
+
+    /// Runs one statement that returns a row or none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::query`]; also if there is more than one row.
+    pub fn query_opt<T: FromRow>(&self, statement: &str, params: &[&dyn ToValue]) -> Result<Option<T>, SqlError> {
+        let found = self.query::<T>(statement, params)?;
+        match found.len() {
+            0 | 1 => Ok(found.into_iter().next()),
+            count => Err(unexpected(format!("one row or none was expected, {count} came: {statement}"))),
+        }
+    }
+
+    /// Runs one statement and returns its rows with their columns, untyped.
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::execute`].
+    pub fn rows(&self, statement: &str, params: &[&dyn ToValue]) -> Result<Rows, SqlError> {
+        self.backend.query(statement, &values(params)).map(Rows)
+    }
+
+    /// Opens a sub-step that can be undone alone. Dropped without [`Savepoint::release`], everything since is rolled back,
+    /// a failed statement included.
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::execute`].
+    pub fn savepoint(&self) -> Result<Savepoint, SqlError> {
+        self.backend.savepoint().map(Savepoint)
+    }
+
+    /// A line at level info for the report and the host's log.
+    pub fn info(&self, message: impl AsRef<str>) {
+        self.backend.log(Level::Info, message.as_ref());
+    }
+
+    /// A line at level warning.
+    pub fn warn(&self, message: impl AsRef<str>) {
+        self.backend.log(Level::Warning, message.as_ref());
+    }
+
+    /// A line at a level.
+    pub fn log(&self, level: Level, message: impl AsRef<str>) {
+        self.backend.log(level, message.as_ref());
+    }
+}
+
+/// A sub-step: a savepoint. Rolled back when dropped, unless released.
+#[must_use = "a savepoint that is dropped is rolled back"]
+pub struct Savepoint(Box<dyn BackendSavepoint>);
+
+impl Savepoint {
+    /// Keeps what was done since it was opened.
+    ///
+    /// # Errors
+    ///
+    /// If a statement failed since it was opened: then it can only be dropped.
+    pub fn release(self) -> Result<(), SqlError> {
+        self.0.release()
+    }
+}
+
+/// The rows of a query.
+#[derive(Clone, Debug)]
+pub struct Rows(ContractRows);
+
+impl Rows {
+    /// The names of the columns.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        self.0.columns.iter().map(|column| column.name.as_str())
+    }
+
+    /// Row by row.
+    pub fn iter(&self) -> impl Iterator<Item = Row<'_>> {
+        self.0.values.iter().map(|values| Row { rows: &self.0, values })
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.values.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.values.is_empty()
+    }
+}
+
+/// One row.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    rows: &'a ContractRows,
+    values: &'a [Value],
+}
+
+impl Row<'_> {
+    /// The value of a column by its place, counted from 0.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such column, or its value is no `T`.
+    pub fn get<T: FromValue>(&self, place: usize) -> Result<T, SqlError> {
+        let name = || self.rows.columns.get(place).map_or_else(|| place.to_string(), |column| column.name.clone());
+        let value = self.values.get(place).ok_or_else(|| not_readable(name(), "there is no such column".to_owned()))?;
+        T::from_value(value).map_err(|message| not_readable(name(), message))
+    }
+
+    /// The value of a column by its name.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such column, or its value is no `T`.
+    pub fn column<T: FromValue>(&self, name: &str) -> Result<T, SqlError> {
+        let place = self.rows.columns.iter().position(|column| column.name == name);
+        self.get(place.ok_or_else(|| not_readable(name.to_owned(), "there is no such column".to_owned()))?)
+    }
+
+    /// How many columns there are.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+}
+
+fn values(params: &[&dyn ToValue]) -> Vec<Value> {
+    params.iter().map(|param| param.to_value()).collect()
+}
+
+fn not_readable(column: String, message: String) -> SqlError {
+    SqlError(ContractError::Value(crate::bindings::migration::plinth::block::types::ValueError {
+        parameter: None,
+        column: Some(column),
+        message,
+        extra: Vec::new(),
+    }))
+}
+
+fn unexpected(message: String) -> SqlError {
+    SqlError(ContractError::Other(Refusal { rule: "rows".to_owned(), message, extra: Vec::new() }))
+}

@@ -88,11 +88,12 @@ impl<'a> Begun<'a> {
     pub(super) async fn work(mut self) -> Result<(Worked<'a>, Ended), Broken<'a>> {
         match self.0.running.work().await {
             Ok(ended) => {
-                // A block that goes on after a failed statement has no transaction to go on in.
+                // The contract: a failure outside a savepoint ends the work, whatever the block makes of it.
                 match self.0.running.failed() {
-                    Some(failed) if matches!(failed.error, crate::sandbox::contract::Error::Database(_)) && matches!(ended, Ended::Done(_)) => {
+                    Some(failed) if matches!(ended, Ended::Done(_)) => {
                         let error = ReportError::of_statement(&failed);
-                        let hint = error.hint.clone().unwrap_or_else(|| "the block ignored the error, but the transaction is lost with it: use a savepoint".into());
+                        let ours = "the block went on after this failure: use a savepoint for what may fail";
+                        let hint = error.hint.as_ref().map_or_else(|| ours.to_owned(), |theirs| format!("{theirs}; {ours}"));
                         Err(self.0.broken(error.hint(hint)))
                     }
                     _ => Ok((Worked(self.0), ended)),

@@ -129,7 +129,7 @@ fn did(block: &BlockReport) -> String {
     for (table, rows) in &block.rows {
         let verbs = [("inserted", rows.inserted), ("updated", rows.updated), ("deleted", rows.deleted)];
         let counts: Vec<String> = verbs.iter().filter(|(_, count)| *count > 0).map(|(verb, count)| format!("{count} {verb}")).collect();
-        parts.push(format!("{table}: {}", counts.join(", ")));
+        parts.push(format!("{}: {}", table.strip_prefix("public.").unwrap_or(table), counts.join(", ")));
     }
     for (verb, created) in [("created", true), ("altered", false)] {
         let objects: Vec<String> =

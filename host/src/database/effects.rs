@@ -93,7 +93,7 @@ pub(crate) fn objects_query(ledger: &str) -> String {
          ), ours as (
             select top, mod(top, 4294967296) as low, top - mod(top, 4294967296) as epoch from own where top is not null
          ), touched as (
-            select coalesce(bool_or(pg_stat_get_xact_tuples_inserted(c) + pg_stat_get_xact_tuples_updated(c) > 0), false) as any
+            select coalesce(bool_or(pg_stat_get_xact_tuples_inserted(c) + pg_stat_get_xact_tuples_updated(c) > 0), false) as something
             from unnest(array['pg_class', 'pg_attribute', 'pg_constraint', 'pg_proc', 'pg_trigger', 'pg_type', 'pg_enum',
                               'pg_namespace', 'pg_extension', 'pg_policy']::regclass[]) c
          ), changed (kind, schema, name, created, xmin) as (
@@ -133,7 +133,7 @@ pub(crate) fn objects_query(ledger: &str) -> String {
          )
          select kind, case when kind in ('schema', 'extension') then '' else coalesce(nullif(schema, 'public') || '.', '') end || name, created
          from changed, ours
-         where (select any from touched) and schema not in ('pg_toast', {ledger})
+         where (select something from touched) and schema not in ('pg_toast', {ledger})
            and (xmin::text::numeric >= low or low - xmin::text::numeric > 2147483648)
            and xmin::text::numeric > 2
            and pg_xact_status((case when xmin::text::numeric >= low then epoch else epoch + 4294967296 end
@@ -146,5 +146,9 @@ pub(crate) fn read_objects(sets: &ResultSets, place: usize) -> Vec<ObjectChange>
     let object = |row| {
         Some(ObjectChange { kind: text(row, 0)?.to_owned(), object: text(row, 1)?.to_owned(), created: text(row, 2)? == "t" })
     };
-    sets.from_end(place).iter().filter_map(object).collect()
+    let mut objects: Vec<ObjectChange> = sets.from_end(place).iter().filter_map(object).collect();
+    // Tables and columns first: that is what people look for.
+    let rank = |kind: &str| ["schema", "extension", "type", "table", "column", "view", "index"].iter().position(|first| *first == kind).unwrap_or(usize::MAX);
+    objects.sort_by_key(|object| rank(&object.kind));
+    objects
 }

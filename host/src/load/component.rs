@@ -117,7 +117,12 @@ pub(super) fn interfaces(bytes: &[u8]) -> Result<Interfaces, Problem> {
 }
 
 fn parts(bytes: &[u8]) -> Result<Parts<'_>, Problem> {
-    let malformed = |error: wasmparser::BinaryReaderError| Problem::Malformed(error.to_string());
+    let malformed = |error: wasmparser::BinaryReaderError| Problem::Malformed(format!("{}, at byte {}", error.message(), error.offset()));
+    // wasmparser tells this in a dozen lines.
+    if !bytes.starts_with(b"\0asm") {
+        let found = if bytes.is_empty() { "it is empty" } else { "it does not begin like one" };
+        return Err(Problem::Malformed(found.into()));
+    }
     let mut parts = Parts { interfaces: Interfaces::default(), manifests: Vec::new() };
     let mut depth = 0_usize;
     let mut first = true;
@@ -147,9 +152,6 @@ fn parts(bytes: &[u8]) -> Result<Parts<'_>, Problem> {
             Payload::CustomSection(section) if section.name() == SECTION => parts.manifests.push(section.data()),
             _ => {}
         }
-    }
-    if first {
-        return Err(Problem::Malformed("it is empty".into()));
     }
     Ok(parts)
 }

@@ -14,7 +14,7 @@ use wasmtime::{
 };
 
 /// How often a guest that computes is looked at. Short enough for a deadline, long enough to cost nothing.
-pub(super) const TICK: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(10);
 
 /// Where blocks run.
 #[derive(Clone)]

@@ -9,6 +9,7 @@ use super::{
     },
 };
 use crate::{database::session::Session, report::JournalLine};
+use std::time::{Duration, Instant};
 use wasmtime::{
     ResourceLimiter, StoreLimits, StoreLimitsBuilder,
     component::{Resource, ResourceTable},
@@ -22,6 +23,7 @@ pub(crate) struct Guest {
     pub(super) session: Session,
     pub(super) journal: Journal,
     pub(super) memory: Memory,
+    pub(super) clock: Clock,
     resources: ResourceTable,
 }
 
@@ -29,7 +31,38 @@ impl Guest {
     pub(super) fn new(session: Session, limits: &Limits) -> Guest {
         let mut resources = ResourceTable::new();
         resources.set_max_capacity(limits.handles);
-        Guest { session, journal: Journal::new(limits), memory: Memory::new(limits), resources }
+        Guest { session, journal: Journal::new(limits), memory: Memory::new(limits), clock: Clock::new(), resources }
+    }
+}
+
+/// How long the guest has computed: the time since it was entered, less what it spent waiting for the host.
+pub(super) struct Clock {
+    entered: Instant,
+    waited: Duration,
+}
+
+impl Clock {
+    fn new() -> Clock {
+        Clock { entered: Instant::now(), waited: Duration::ZERO }
+    }
+
+    /// The guest is entered from now on.
+    pub(super) fn enter(&mut self) {
+        *self = Clock::new();
+    }
+
+    pub(super) fn computed(&self) -> Duration {
+        self.entered.elapsed().saturating_sub(self.waited)
+    }
+}
+
+impl Guest {
+    /// Waits for the database, which is not the guest's time.
+    async fn wait<T>(&mut self, work: impl AsyncFnOnce(&mut Session) -> T) -> T {
+        let from = Instant::now();
+        let done = work(&mut self.session).await;
+        self.clock.waited += from.elapsed();
+        done
     }
 }
 
@@ -119,17 +152,17 @@ impl types::Host for Guest {}
 
 impl sql::Host for Guest {
     async fn execute(&mut self, statement: String, params: Vec<Value>) -> wasmtime::Result<Result<u64, Error>> {
-        Ok(self.session.execute(statement, params).await)
+        Ok(self.wait(async |session| session.execute(statement, params).await).await)
     }
 
     async fn query(&mut self, statement: String, params: Vec<Value>) -> wasmtime::Result<Result<Rows, Error>> {
-        Ok(self.session.query(statement, params).await)
+        Ok(self.wait(async |session| session.query(statement, params).await).await)
     }
 }
 
 impl sql::HostSavepoint for Guest {
     async fn open(&mut self) -> wasmtime::Result<Result<Resource<SavepointHandle>, Error>> {
-        match self.session.open_savepoint().await {
+        match self.wait(Session::open_savepoint).await {
             Ok(number) => Ok(Ok(self.resources.push(SavepointHandle(number))?)),
             Err(error) => Ok(Err(error)),
         }
@@ -137,13 +170,13 @@ impl sql::HostSavepoint for Guest {
 
     async fn release(&mut self, savepoint: Resource<SavepointHandle>) -> wasmtime::Result<Result<(), Error>> {
         let number = self.resources.get(&savepoint)?.0;
-        Ok(self.session.release_savepoint(number).await)
+        Ok(self.wait(async |session| session.release_savepoint(number).await).await)
     }
 
     async fn drop(&mut self, savepoint: Resource<SavepointHandle>) -> wasmtime::Result<()> {
         let number = self.resources.delete(savepoint)?.0;
         // A lost connection shows at the next statement, and at the latest at COMMIT.
-        if let Err(error) = self.session.roll_back_savepoint(number).await {
+        if let Err(error) = self.wait(async |session| session.roll_back_savepoint(number).await).await {
             tracing::debug!(?error, "a sub-step could not be rolled back");
         }
         Ok(())
@@ -163,7 +196,8 @@ impl journal::Host for Guest {
     }
 
     async fn panicked(&mut self, message: String) -> wasmtime::Result<()> {
-        self.journal.panic = Some(self.journal.shown(&message));
+        // `panicked at src/lib.rs:3:4:` and the message stand on lines of their own.
+        self.journal.panic = Some(self.journal.shown(&message).replace('\n', " "));
         Ok(())
     }
 }

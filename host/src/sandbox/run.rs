@@ -3,7 +3,6 @@
 use super::{
     Limits, Sandbox,
     contract::{Check, Error, Failure, Outcome},
-    engine::TICK,
     guest::Guest,
 };
 use crate::{
@@ -62,11 +61,10 @@ impl Sandbox {
         store.set_hostcall_fuel(limits.call_bytes);
         store.set_max_component_handles(limits.handles);
         store.set_epoch_deadline(1);
-        let mut ticks = limits.cpu.as_millis() / TICK.as_millis();
         // Called while the guest computes, at most once a tick. It yields, so that the clock on the wall is looked at too.
-        store.epoch_deadline_callback(move |_: StoreContextMut<'_, Guest>| {
-            ticks = ticks.saturating_sub(1);
-            Ok(if ticks == 0 { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) })
+        let most = limits.cpu;
+        store.epoch_deadline_callback(move |guest: StoreContextMut<'_, Guest>| {
+            Ok(if guest.data().clock.computed() > most { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) })
         });
         let interface = match block.kind {
             Kind::Migration => "migrate",
@@ -155,10 +153,12 @@ impl Running {
         let instance = match self.instance {
             Some(instance) => instance,
             None => {
+                self.store.data_mut().clock.enter();
                 let instance = self.sandbox.linker().instantiate_async(&mut self.store, &self.component).await?;
                 *self.instance.insert(instance)
             }
         };
+        self.store.data_mut().clock.enter();
         let interface = self.interface.as_deref().unwrap_or_default();
         let missing = || wasmtime::Error::msg(format!("it does not export {interface}.{export}"));
         let interface_index = instance.get_export_index(&mut self.store, None, interface).ok_or_else(missing)?;

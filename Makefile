@@ -1,0 +1,61 @@
+# make run    the tour: eleven blocks on a PostgreSQL of our own, three boots
+# make test   everything, on databases of its own
+# make bench  measured against peers in the same run
+# make help   all targets
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+WASM_TARGET_DIR := $(CURDIR)/target/wasm
+
+.PHONY: help run test unit lint format blocks guests postgres bench toolchains clean
+
+help: ## Tell the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
+
+run: blocks postgres ## The tour: data as in production, two boots, a rule removed, a third boot
+	$(CARGO) build --locked -p plinth -p plinth-tests
+	@target/debug/tour
+
+test: unit toolchains ## Everything: unit tests, cases, attacks, the real command, both toolchains
+
+unit: blocks guests postgres
+	$(CARGO) build --locked --workspace
+	$(CARGO) test --locked --workspace
+	@cargo_target=$(WASM_TARGET_DIR); CARGO_TARGET_DIR=$$cargo_target $(CARGO) test --locked --manifest-path blocks/Cargo.toml
+
+toolchains: ## Build a block with each of the two wasm toolchains
+	tests/toolchain.sh
+
+lint: ## Formatting, clippy without warnings, documentation
+	$(CARGO) fmt --all --check
+	$(CARGO) fmt --all --check --manifest-path blocks/Cargo.toml
+	$(CARGO) fmt --all --check --manifest-path tests/guests/Cargo.toml
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked -p plinth --no-default-features -- -D warnings
+	CARGO_TARGET_DIR=$(WASM_TARGET_DIR) $(CARGO) clippy --locked --manifest-path blocks/Cargo.toml --workspace -- -D warnings
+	CARGO_TARGET_DIR=$(WASM_TARGET_DIR) $(CARGO) clippy --locked --manifest-path tests/guests/Cargo.toml --workspace -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps -p plinth -p plinth-block -p plinth-manifest
+
+format: ## Format everything
+	$(CARGO) fmt --all
+	$(CARGO) fmt --all --manifest-path blocks/Cargo.toml
+	$(CARGO) fmt --all --manifest-path tests/guests/Cargo.toml
+
+blocks: ## Build the blocks into target/blocks, a file per id
+	blocks/build.sh blocks target/blocks block_ --locked
+
+guests:
+	blocks/build.sh tests/guests target/guests guest_ --locked
+
+postgres: ## Fetch server binaries, if the machine has none
+	host/postgres.sh
+
+bench: ## Measure against peers; the ratios count
+	tests/bench/run.sh
+
+clean: ## Remove what was built
+	rm -rf target

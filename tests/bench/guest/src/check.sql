@@ -1,0 +1,1 @@
+select 'the benchmark writes another query of this length over this one .......................................................................................'

@@ -1,0 +1,1 @@
+select 'the benchmark writes another statement of this length over this one ...................................................................................'

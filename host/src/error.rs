@@ -1,13 +1,6 @@
 //! Why a boot did not come about.
 
-use crate::{
-    database::ConnectError,
-    ledger::LedgerError,
-    load::LoadError,
-    plan::PlanError,
-    report::Report,
-    sandbox::CacheError,
-};
+use crate::{database::ConnectError, ledger::LedgerError, load::LoadError, plan::PlanError, report::Report, sandbox::CacheError};
 use std::time::Duration;
 
 /// Why a boot did not come about. What was done until then is in [`BootError::report`].
@@ -56,6 +49,12 @@ impl BootError {
 
     /// Whether what was given is wrong, as opposed to a block or the database that failed.
     pub fn is_usage(&self) -> bool {
-        matches!(self, BootError::Load(_) | BootError::Plan(_) | BootError::Sandbox(_) | BootError::Connect(ConnectError::Address(_) | ConnectError::NoHost))
+        matches!(
+            self,
+            BootError::Load(_)
+                | BootError::Plan(_)
+                | BootError::Sandbox(_)
+                | BootError::Connect(ConnectError::Address(_) | ConnectError::NoHost)
+        )
     }
 }

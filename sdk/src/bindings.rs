@@ -1,5 +1,14 @@
 //! What wit-bindgen makes of the contract: one module per world, so that a component carries only the exports of its own.
-#![allow(unsafe_code, missing_docs, unused_qualifications, clippy::all, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    unsafe_code,
+    missing_docs,
+    unused_qualifications,
+    clippy::all,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 pub mod migration {
     wit_bindgen::generate!({

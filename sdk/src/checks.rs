@@ -29,7 +29,13 @@ impl Checks {
     /// # Errors
     ///
     /// Those of the query.
-    pub fn no_rows(&mut self, db: &Db, name: impl Into<String>, query: &str, params: &[&dyn ToValue]) -> Result<&mut Checks, SqlError> {
+    pub fn no_rows(
+        &mut self,
+        db: &Db,
+        name: impl Into<String>,
+        query: &str,
+        params: &[&dyn ToValue],
+    ) -> Result<&mut Checks, SqlError> {
         let count: i64 = db.query_one(&format!("select count(*) from ({query}) as found"), params)?;
         Ok(self.push(name, count == 0, (count != 0).then(|| format!("{count} rows differ"))))
     }
@@ -71,7 +77,8 @@ impl Checks {
     ///
     /// Those of the look into the catalog.
     pub fn relations(&mut self, db: &Db, names: &[&str]) -> Result<&mut Checks, SqlError> {
-        let missing: Vec<String> = db.query("select name from unnest($1::text[]) as name where to_regclass(name) is null", &[&names])?;
+        let missing: Vec<String> =
+            db.query("select name from unnest($1::text[]) as name where to_regclass(name) is null", &[&names])?;
         let held = missing.is_empty();
         Ok(self.push(format!("{} exist", names.join(", ")), held, (!held).then(|| format!("missing: {}", missing.join(", ")))))
     }

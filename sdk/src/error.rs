@@ -37,7 +37,9 @@ impl fmt::Display for SqlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             ContractError::Database(error) => write!(f, "{} ({})", error.message, error.sqlstate),
-            ContractError::Refused(refusal) | ContractError::Other(refusal) => write!(f, "{} ({})", refusal.message, refusal.rule),
+            ContractError::Refused(refusal) | ContractError::Other(refusal) => {
+                write!(f, "{} ({})", refusal.message, refusal.rule)
+            }
             ContractError::Budget(budget) => write!(f, "{} ({})", budget.message, budget.limit),
             ContractError::Value(error) => match (error.parameter, &error.column) {
                 (Some(parameter), _) => write!(f, "parameter ${parameter}: {}", error.message),

@@ -112,7 +112,25 @@ macro_rules! from_element {
     ($($rust:ty),*) => {$(impl FromElement for $rust {})*};
 }
 
-from_element!(bool, i16, i32, i64, f32, f64, String, Vec<u8>, Numeric, Uuid, Date, Time, Timestamp, TimestampTz, Interval, Json, Other);
+from_element!(
+    bool,
+    i16,
+    i32,
+    i64,
+    f32,
+    f64,
+    String,
+    Vec<u8>,
+    Numeric,
+    Uuid,
+    Date,
+    Time,
+    Timestamp,
+    TimestampTz,
+    Interval,
+    Json,
+    Other
+);
 
 impl<T: FromElement> FromElement for Option<T> {}
 

@@ -170,7 +170,9 @@ impl TestDatabase {
         .await;
         let mut all = BTreeMap::new();
         for table in tables {
-            let rows = format!("select coalesce(md5(string_agg(r::text, E'\\n' order by r::text)), '') || ' ' || count(*) from {table} r");
+            let rows = format!(
+                "select coalesce(md5(string_agg(r::text, E'\\n' order by r::text)), '') || ' ' || count(*) from {table} r"
+            );
             all.insert(table.clone(), value(&client, &rows).await.unwrap());
         }
         let schema = "select string_agg(line, E'\\n' order by line) from (
@@ -206,7 +208,11 @@ impl TestDatabase {
             // A server process needs a moment to notice that its client is gone.
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
-        self.number(&format!("select count(*) from pg_stat_activity where datname = '{}' and application_name like 'plinth%'", self.name)).await
+        self.number(&format!(
+            "select count(*) from pg_stat_activity where datname = '{}' and application_name like 'plinth%'",
+            self.name
+        ))
+        .await
     }
 }
 

@@ -20,7 +20,9 @@ async fn attack(name: &str) -> ReportError {
     assert!(report.failure().unwrap().starts_with(&format!("{name}: ")), "the error names the block: {:?}", report.failure());
     assert_eq!(database.snapshot().await, before, "tables are as before");
     assert_eq!(database.left_behind().await, 0, "no session or lock is left");
-    let ledger = database.text(&format!("select last_outcome || ' ' || (first_applied is null) from plinth.blocks where id = '{name}'")).await;
+    let ledger = database
+        .text(&format!("select last_outcome || ' ' || (first_applied is null) from plinth.blocks where id = '{name}'"))
+        .await;
     assert_eq!(ledger.as_deref(), Some("failed true"), "the ledger has it as failed and not as applied");
     let next = database.host().folder(guests(&["claims"]).path()).boot().await.unwrap();
     assert_eq!(next.boot.ran, 1, "the next boot works");
@@ -34,7 +36,9 @@ async fn refused(file: &str, bytes: Vec<u8>) -> String {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join(file), bytes).unwrap();
     std::fs::copy(guest("claims"), folder.path().join("claims.wasm")).unwrap();
-    let Err(error @ BootError::Load(_)) = database.host().folder(folder.path()).boot().await else { panic!("{file} was to be refused") };
+    let Err(error @ BootError::Load(_)) = database.host().folder(folder.path()).boot().await else {
+        panic!("{file} was to be refused")
+    };
     assert!(error.is_usage());
     assert!(error.to_string().contains(file), "the error names the file: {error}");
     assert_eq!(database.snapshot().await, before, "no other block ran");
@@ -94,7 +98,10 @@ async fn commit_is_refused_before_it_is_sent() {
 #[tokio::test]
 async fn a_refused_commit_that_is_ignored_still_fails_the_block() {
     let error = attack("commits_quietly").await;
-    assert!(error.message.contains("transaction-control") && error.hint.unwrap().contains("went on after"), "the row does not stay");
+    assert!(
+        error.message.contains("transaction-control") && error.hint.unwrap().contains("went on after"),
+        "the row does not stay"
+    );
 }
 
 #[tokio::test]
@@ -174,7 +181,11 @@ async fn a_newer_contract_is_refused() {
 
 #[tokio::test]
 async fn a_wrong_world_is_refused() {
-    assert!(refused("wrong_world.wasm", raw("wrong_world")).await.contains("is a rule by its manifest, but exports no plinth:block/reconcile"));
+    assert!(
+        refused("wrong_world.wasm", raw("wrong_world"))
+            .await
+            .contains("is a rule by its manifest, but exports no plinth:block/reconcile")
+    );
 }
 
 #[tokio::test]

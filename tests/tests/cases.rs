@@ -36,7 +36,10 @@ async fn case_02_a_missing_column_is_found_before_the_first_statement() {
     let alone = guests(&["claims", "missing_column"]);
     let before = database.snapshot().await;
     let Err(BootError::Plan(error)) = database.host().folder(alone.path()).boot().await else { panic!("the plan was to fail") };
-    assert_eq!(error.to_string(), "missing_column: requires column t.not_there, which does not exist, and no block provides it: is a component missing?");
+    assert_eq!(
+        error.to_string(),
+        "missing_column: requires column t.not_there, which does not exist, and no block provides it: is a component missing?"
+    );
     assert_eq!(database.snapshot().await, before, "claims, which comes first, did not run either");
 
     // With its provider there, the order follows from it, although the names sort the other way.
@@ -49,9 +52,16 @@ async fn case_02_a_missing_column_is_found_before_the_first_statement() {
     // Another block makes it another set, so that the ledger is not only looked at.
     std::fs::copy(guest("claims"), both.path().join("claims.wasm")).unwrap();
     let client = database.client().await;
-    client.batch_execute("alter table t drop column not_there; update plinth.blocks set first_applied = null where id = 'missing_column'").await.unwrap();
+    client
+        .batch_execute(
+            "alter table t drop column not_there; update plinth.blocks set first_applied = null where id = 'missing_column'",
+        )
+        .await
+        .unwrap();
     let Err(BootError::Plan(error)) = database.host().folder(both.path()).boot().await else { panic!("the plan was to fail") };
-    let [PlanProblem::Missing { provider: Some(Provider::AppliedBefore(provider)), .. }] = error.problems() else { panic!("{error}") };
+    let [PlanProblem::Missing { provider: Some(Provider::AppliedBefore(provider)), .. }] = error.problems() else {
+        panic!("{error}")
+    };
     assert_eq!(*provider, "provides_column");
 }
 
@@ -103,7 +113,12 @@ async fn case_07_a_kill_between_two_statements_leaves_the_state_before_or_after(
     // Before, between and after the writes: the boot takes about 1.2 s once it runs.
     for wait in [150, 450, 750, 1050] {
         let database = TestDatabase::empty().await;
-        database.client().await.batch_execute("create table t (id int primary key, a int, b int, updated_at timestamptz)").await.unwrap();
+        database
+            .client()
+            .await
+            .batch_execute("create table t (id int primary key, a int, b int, updated_at timestamptz)")
+            .await
+            .unwrap();
         let mut child = plinth()
             .args(["run", "--blocks"])
             .arg(folder.path())
@@ -113,7 +128,10 @@ async fn case_07_a_kill_between_two_statements_leaves_the_state_before_or_after(
             .spawn()
             .unwrap();
         // The clock starts when the block's first statement is seen on the server.
-        let seen = format!("select count(*) from pg_stat_activity where datname = '{}' and query like '%pg_sleep%' and application_name like 'plinth%'", database.name);
+        let seen = format!(
+            "select count(*) from pg_stat_activity where datname = '{}' and query like '%pg_sleep%' and application_name like 'plinth%'",
+            database.name
+        );
         for _ in 0..400 {
             if database.number(&seen).await > 0 {
                 break;
@@ -125,7 +143,8 @@ async fn case_07_a_kill_between_two_statements_leaves_the_state_before_or_after(
         child.wait().unwrap();
         assert_eq!(database.left_behind().await, 0);
         let rows = database.number("select count(*) from t").await;
-        let applied = database.number("select count(*) from plinth.blocks where id = 'three_writes' and first_applied is not null").await;
+        let applied =
+            database.number("select count(*) from plinth.blocks where id = 'three_writes' and first_applied is not null").await;
         assert!((rows, applied) == (0, 0) || (rows, applied) == (3, 1), "after {wait} ms: {rows} rows, applied {applied}");
 
         let report = database.host().folder(folder.path()).boot().await.unwrap();
@@ -139,7 +158,12 @@ async fn case_07_a_kill_between_two_statements_leaves_the_state_before_or_after(
 #[tokio::test]
 async fn case_08_two_replicas_at_once_apply_once_and_both_start() {
     let database = TestDatabase::empty().await;
-    database.client().await.batch_execute("create table t (id int primary key, a int, b int, updated_at timestamptz)").await.unwrap();
+    database
+        .client()
+        .await
+        .batch_execute("create table t (id int primary key, a int, b int, updated_at timestamptz)")
+        .await
+        .unwrap();
     let folder = guests(&["once", "three_writes"]);
     let (one, two) = (database.host().folder(folder.path()), database.host().folder(folder.path()));
     let (first, second) = tokio::join!(one.boot(), two.boot());
@@ -247,7 +271,12 @@ async fn case_14_rows_are_what_the_database_counted_and_not_what_the_block_claim
 #[tokio::test]
 async fn case_14_rows_of_a_sub_step_that_was_undone_are_no_effect() {
     let database = TestDatabase::empty().await;
-    database.client().await.batch_execute("create table t (id int primary key, a int, b int, updated_at timestamptz)").await.unwrap();
+    database
+        .client()
+        .await
+        .batch_execute("create table t (id int primary key, a int, b int, updated_at timestamptz)")
+        .await
+        .unwrap();
     let report = database.host().folder(guests(&["writes_by_savepoint"]).path()).boot().await.unwrap();
     assert_eq!(report.block("writes_by_savepoint").unwrap().rows["public.t"].inserted, 1);
     assert_eq!(database.number("select count(*) from t").await, 1);
@@ -264,7 +293,10 @@ async fn case_15_a_null_that_breaks_a_rule_is_told_with_statement_table_and_colu
     let block = report.block("null_source").unwrap();
     let error = block.error.as_ref().unwrap();
     assert_eq!(block.outcome, Outcome::Failed);
-    assert_eq!((error.class, error.sqlstate.as_deref(), error.object.as_deref()), (ErrorClass::Database, Some("23502"), Some("t.b")));
+    assert_eq!(
+        (error.class, error.sqlstate.as_deref(), error.object.as_deref()),
+        (ErrorClass::Database, Some("23502"), Some("t.b"))
+    );
     assert_eq!(error.statement, Some(1));
     assert!(error.sql.as_ref().unwrap().starts_with("update t set b = a"), "{error}");
     assert_eq!(database.snapshot().await, before, "nothing of the block stays");

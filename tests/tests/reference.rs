@@ -10,8 +10,11 @@ const SUITES: &str = "public.test_suites";
 async fn as_expected(database: &TestDatabase) {
     let sql = std::fs::read_to_string(root().join("tests/data/expected.sql")).unwrap();
     let rows = database.client().await.query(&sql, &[]).await.unwrap();
-    let wrong: Vec<String> =
-        rows.iter().filter(|row| row.get::<_, i64>(1) != 0).map(|row| format!("{}: {}", row.get::<_, &str>(0), row.get::<_, i64>(1))).collect();
+    let wrong: Vec<String> = rows
+        .iter()
+        .filter(|row| row.get::<_, i64>(1) != 0)
+        .map(|row| format!("{}: {}", row.get::<_, &str>(0), row.get::<_, i64>(1)))
+        .collect();
     assert!(rows.len() > 5, "the expectations were looked at");
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
@@ -56,7 +59,10 @@ async fn an_empty_database_is_built_from_the_blocks_alone() {
     assert_eq!(report.boot.state, BootState::Complete);
     let baseline = report.block("0000_baseline").unwrap();
     for table in ["capabilities", "test_suites", "test_run_log", "test_results", "transactions"] {
-        assert!(baseline.objects.iter().any(|object| object.created && object.kind == "table" && object.object == table), "{table}");
+        assert!(
+            baseline.objects.iter().any(|object| object.created && object.kind == "table" && object.object == table),
+            "{table}"
+        );
     }
     let found = database.host().folder(blocks()).verify().await.unwrap();
     assert!(found.holds() && found.not_applied.is_empty(), "{found:#?}");
@@ -102,7 +108,8 @@ async fn a_block_alone_runs_once_and_again_without_effect() {
     host.boot().await.unwrap();
     let before = database.snapshot().await;
     let client = database.client().await;
-    let ids: Vec<String> = client.query("select id from plinth.blocks order by id", &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+    let ids: Vec<String> =
+        client.query("select id from plinth.blocks order by id", &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
     assert_eq!(ids.len(), 11);
     for id in ids {
         client.execute("update plinth.blocks set first_applied = null where id = $1", &[&id]).await.unwrap();
@@ -119,7 +126,10 @@ async fn the_index_that_is_built_concurrently_ends_valid_even_after_a_broken_bui
     let database = TestDatabase::production_like().await;
     let client = database.client().await;
     // What a cancelled CREATE INDEX CONCURRENTLY leaves: an index of that name that is not valid.
-    client.batch_execute("create index test_results_suite_executed_idx on test_results (test_suite_id, executed_at desc)").await.unwrap();
+    client
+        .batch_execute("create index test_results_suite_executed_idx on test_results (test_suite_id, executed_at desc)")
+        .await
+        .unwrap();
     client
         .batch_execute("update pg_index set indisvalid = false where indexrelid = 'test_results_suite_executed_idx'::regclass")
         .await

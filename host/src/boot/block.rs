@@ -51,7 +51,12 @@ impl Boot<'_> {
         report
     }
 
-    async fn inside<'a>(&'a self, component: &'a Component, report: &mut BlockReport, started: Instant) -> Result<(), Stopped<'a>> {
+    async fn inside<'a>(
+        &'a self,
+        component: &'a Component,
+        report: &mut BlockReport,
+        started: Instant,
+    ) -> Result<(), Stopped<'a>> {
         let begun = Begun::begin(self, component).await.map_err(Stopped::Before)?;
         let (worked, ended) = begun.work().await.map_err(Stopped::Broken)?;
         let message = match ended {
@@ -62,7 +67,8 @@ impl Boot<'_> {
         let effects = measured.effects.clone();
         let changed = effects.any() || component.manifest.kind == Kind::Migration;
         report.outcome = if changed { Outcome::Applied } else { Outcome::Unchanged };
-        report.rows = effects.rows.into_iter().map(|(table, counts)| (format!("{}.{}", table.schema, table.table), counts)).collect();
+        report.rows =
+            effects.rows.into_iter().map(|(table, counts)| (format!("{}.{}", table.schema, table.table), counts)).collect();
         report.objects = effects.objects;
         report.locks = effects.locks;
         report.message = message;
@@ -99,7 +105,8 @@ impl Boot<'_> {
             report.outcome = Outcome::Deferred;
             report.message = Some(reason);
         } else {
-            let message = format!("the block put its work off {} times in a row, {most} are allowed: {reason}", step.deferrals + 1);
+            let message =
+                format!("the block put its work off {} times in a row, {most} are allowed: {reason}", step.deferrals + 1);
             report.error = Some(ReportError::new(ErrorClass::Block, message));
         }
         let record = self.record.rows(&[Row::new(report, Some(component))]);

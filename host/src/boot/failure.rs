@@ -3,7 +3,10 @@
 use crate::{
     database::session::FailedStatement,
     report::{ErrorClass, ReportError, shown},
-    sandbox::{BlockError, contract::{Check, DatabaseError, Error}},
+    sandbox::{
+        BlockError,
+        contract::{Check, DatabaseError, Error},
+    },
 };
 
 /// The most of a statement that a report shows, in bytes.
@@ -41,7 +44,11 @@ impl ReportError {
             (BlockError::Timeout(_), _) => {
                 let told = ReportError::new(ErrorClass::Budget, error.to_string());
                 let told = told.hint("raise seconds under [budget] in block.toml, or do the work in smaller parts");
-                ReportError { statement: current.as_ref().map(|(number, _)| *number), sql: current.map(|(_, sql)| shown(&sql, SQL)), ..told }
+                ReportError {
+                    statement: current.as_ref().map(|(number, _)| *number),
+                    sql: current.map(|(_, sql)| shown(&sql, SQL)),
+                    ..told
+                }
             }
             (BlockError::Trapped(_) | BlockError::Unrunnable(_), _) => ReportError::new(ErrorClass::Sandbox, error.to_string()),
         }
@@ -92,7 +99,8 @@ impl ReportError {
                 None => check.name.clone(),
             })
             .collect();
-        (!broken.is_empty()).then(|| ReportError::new(ErrorClass::PostCondition, format!("post-condition does not hold: {}", broken.join("; "))))
+        (!broken.is_empty())
+            .then(|| ReportError::new(ErrorClass::PostCondition, format!("post-condition does not hold: {}", broken.join("; "))))
     }
 }
 
@@ -113,7 +121,9 @@ fn hint(error: &DatabaseError) -> Option<String> {
     let ours = match error.sqlstate.as_str() {
         "55P03" => "another session holds a lock on the table: look at pg_stat_activity for long transactions, then start again",
         "57014" => "the statement took longer than the host allows: do the work in smaller parts",
-        "42703" | "42P01" => "declare what the block needs under requires in block.toml, so that this is found before the first statement",
+        "42703" | "42P01" => {
+            "declare what the block needs under requires in block.toml, so that this is found before the first statement"
+        }
         "42501" => "the database's role lacks this right: grant it, or give the host another role",
         _ => return error.hint.as_deref().map(|text| shown(text, MESSAGE)),
     };

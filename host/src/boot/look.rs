@@ -16,11 +16,11 @@ use std::{collections::BTreeSet, time::Instant};
 /// What the look came to.
 pub(super) enum Turn {
     /// There is nothing to do.
-    Nothing(Report),
+    Nothing(Box<Report>),
     /// Another replica did it.
-    Joined(Report),
+    Joined(Box<Report>),
     /// We hold the lock.
-    Ours(Held),
+    Ours(Box<Held>),
 }
 
 /// Looks without a lock; takes it, unless there is nothing to do or somebody else does it meanwhile.
@@ -28,7 +28,9 @@ pub(super) async fn turn(host: &Host, loaded: &Loaded, connection: &Connection, 
     let ledger = &host.ledger;
     let first = ledger.read_look(ResultSets::of(connection.client(), &ledger.look_query()).await)?;
     if let Some(last) = first.last().filter(|last| last.digest == loaded.digest && !loaded.has_rules()) {
-        return Ok(Turn::Nothing(report(host, loaded, last, BootState::Complete, connection.trips().get(), started, |_| Outcome::Skipped)));
+        return Ok(Turn::Nothing(report(host, loaded, last, BootState::Complete, connection.trips().get(), started, |_| {
+            Outcome::Skipped
+        })));
     }
     let key = LockKey::new(&ledger.schema, &ledger.application);
     let mut locking = host.database.connect(&host.connection_name()).await?;
@@ -40,10 +42,12 @@ pub(super) async fn turn(host: &Host, loaded: &Loaded, connection: &Connection, 
             Tried::Held(held) => {
                 // Whoever held it until now may have done our work.
                 if attempt == 0 {
-                    return Ok(Turn::Ours(held));
+                    return Ok(Turn::Ours(Box::new(held)));
                 }
                 let trips = held.round_trips();
-                return Ok(joined(host, loaded, connection, &first, trips, started).await?.map_or(Turn::Ours(held), Turn::Joined));
+                return Ok(joined(host, loaded, connection, &first, trips, started)
+                    .await?
+                    .map_or_else(|| Turn::Ours(Box::new(held)), Turn::Joined));
             }
             Tried::Busy { connection: again, holder: who } => {
                 if let Some(report) = joined(host, loaded, connection, &first, again.trips().get(), started).await? {
@@ -72,7 +76,7 @@ async fn joined(
     first: &Look,
     other_trips: u64,
     started: Instant,
-) -> Result<Option<Report>, BootError> {
+) -> Result<Option<Box<Report>>, BootError> {
     let ledger = &host.ledger;
     let now = ledger.read_look(ResultSets::of(connection.client(), &ledger.look_query()).await)?;
     let newer = |last: &&LastBoot| last.digest == loaded.digest && first.last().is_none_or(|before| before.id < last.id);
@@ -93,12 +97,12 @@ fn report(
     round_trips: u64,
     started: Instant,
     outcome: impl Fn(&str) -> Outcome,
-) -> Report {
+) -> Box<Report> {
     let in_order = loaded.order.iter().filter_map(|place| loaded.components.get(*place));
     let blocks: Vec<BlockReport> = in_order
         .map(|component| BlockReport::new(&component.manifest.id, component.manifest.kind, outcome(&component.manifest.id)))
         .collect();
-    Report {
+    Box::new(Report {
         boot: BootReport {
             id: Some(last.id),
             state,
@@ -111,5 +115,5 @@ fn report(
             notes: Vec::new(),
         },
         blocks,
-    }
+    })
 }

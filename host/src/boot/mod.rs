@@ -87,17 +87,28 @@ pub(crate) async fn boot_until(host: &Host, stop: impl Future<Output = ()>) -> R
 async fn boot(host: &Host, canceller: &OnceLock<Canceller>) -> Result<Report, BootError> {
     let loading = host.clone();
     let name = host.connection_name();
-    let (loaded, connection) = tokio::join!(tokio::task::spawn_blocking(move || Loaded::new(&loading)), host.database.connect(&name));
+    let (loaded, connection) =
+        tokio::join!(tokio::task::spawn_blocking(move || Loaded::new(&loading)), host.database.connect(&name));
     let loaded = loaded.map_err(|_| BootError::Interrupted)??;
     let connection = Arc::new(connection?);
     let _ = canceller.set(connection.canceller());
     let started = Instant::now();
     let held = match look::turn(host, &loaded, &connection, started).await? {
-        Turn::Nothing(report) | Turn::Joined(report) => return Ok(report),
+        Turn::Nothing(report) | Turn::Joined(report) => return Ok(*report),
         Turn::Ours(held) => held,
     };
     let (plan, record) = open(host, &loaded, &connection, &held).await?;
-    let boot = Boot { host, loaded: &loaded, plan, held: &held, connection, record, sandbox: host.sandbox()?, started, reports: Vec::new() };
+    let boot = Boot {
+        host,
+        loaded: &loaded,
+        plan,
+        held: &held,
+        connection,
+        record,
+        sandbox: host.sandbox()?,
+        started,
+        reports: Vec::new(),
+    };
     boot.run().await
 }
 
@@ -114,11 +125,10 @@ async fn open(host: &Host, loaded: &Loaded, connection: &Connection, _: &Held) -
     if !problems.is_empty() {
         return Err(PlanError(problems).into());
     }
-    let renames: String =
-        plan.renamed.iter().map(|(from, to)| format!("{};", ledger.rename(from, to))).collect();
+    let renames: String = plan.renamed.iter().map(|(from, to)| format!("{};", ledger.rename(from, to))).collect();
     let opening = ledger.open_boot(&loaded.digest, host.build.as_deref(), &host.instance, loaded.components.len());
     let opened = connection.send(&format!("begin; {renames} {opening}; commit")).await.map_err(unwritten)?;
-    let boot = opened.from_end(1).first().and_then(|row| row.try_get(0).ok().flatten()).and_then(|id| id.parse().ok());
+    let boot = opened.set_from_end(1).first().and_then(|row| row.try_get(0).ok().flatten()).and_then(|id| id.parse().ok());
     Ok((plan, Record { ledger: ledger.clone(), boot: boot.unwrap_or_default() }))
 }
 
@@ -163,8 +173,11 @@ impl Boot<'_> {
         for (id, kind) in &self.plan.retired {
             self.reports.push(BlockReport::new(id, *kind, Outcome::Retired));
         }
-        let state =
-            if self.reports.iter().any(|report| report.outcome == Outcome::Deferred) { BootState::Deferred } else { BootState::Complete };
+        let state = if self.reports.iter().any(|report| report.outcome == Outcome::Deferred) {
+            BootState::Deferred
+        } else {
+            BootState::Complete
+        };
         let late = self.reports.iter().filter(|report| matches!(report.outcome, Outcome::Unchanged | Outcome::Retired));
         let rows: Vec<Row<'_>> = late.map(|report| Row::new(report, self.component(&report.id))).collect();
         let returned: Vec<&str> = self
@@ -211,7 +224,11 @@ impl Boot<'_> {
     }
 
     fn report(&self, state: BootState) -> Report {
-        let ran = self.reports.iter().filter(|report| !matches!(report.outcome, Outcome::Skipped | Outcome::Retired | Outcome::Joined)).count();
+        let ran = self
+            .reports
+            .iter()
+            .filter(|report| !matches!(report.outcome, Outcome::Skipped | Outcome::Retired | Outcome::Joined))
+            .count();
         Report {
             boot: BootReport {
                 id: Some(self.record.boot),

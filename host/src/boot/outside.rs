@@ -64,12 +64,19 @@ impl Boot<'_> {
         // lock_timeout would also end the wait for old snapshots that CONCURRENTLY is made of, so it is off here: the locks
         // that it takes let everybody work. The statement's time is still limited by the block's.
         let path: Vec<String> = self.host.search_path.split(',').map(|schema| name(schema.trim())).collect();
-        let enter = format!("set search_path = {}; set lock_timeout = 0; set statement_timeout = {}", path.join(", "), self.host.limits.wall.as_millis());
+        let enter = format!(
+            "set search_path = {}; set lock_timeout = 0; set statement_timeout = {}",
+            path.join(", "),
+            self.host.limits.wall.as_millis()
+        );
         self.connection.send(&enter).await.map_err(failed("the session cannot be set up"))?;
         running.session().enter(Phase::Outside, Counters::default());
         let worked = self.work_outside(&mut running, report).await;
         // DISCARD would also drop what tokio-postgres keeps prepared.
-        self.connection.send("rollback; reset search_path; reset lock_timeout; reset statement_timeout").await.map_err(failed("the session cannot be reset"))?;
+        self.connection
+            .send("rollback; reset search_path; reset lock_timeout; reset statement_timeout")
+            .await
+            .map_err(failed("the session cannot be reset"))?;
         worked?;
         let invalid: Vec<String> = self.indexes(&indexes, false).await?.iter().map(ToString::to_string).collect();
         if !invalid.is_empty() {
@@ -78,7 +85,8 @@ impl Boot<'_> {
         }
         let after = self.indexes(&indexes, true).await?;
         let made = after.into_iter().filter(|index| !before.contains(index));
-        report.objects = made.map(|index| ObjectChange { kind: "index".into(), object: index.to_string(), created: true }).collect();
+        report.objects =
+            made.map(|index| ObjectChange { kind: "index".into(), object: index.to_string(), created: true }).collect();
         Ok(())
     }
 
@@ -92,7 +100,10 @@ impl Boot<'_> {
         match ended {
             Ok(Ended::Done(message)) => report.message = message.or(report.message.take()),
             Ok(Ended::Deferred(reason)) => {
-                return Err(ReportError::new(ErrorClass::Block, format!("a migration outside a transaction cannot be put off: {reason}")));
+                return Err(ReportError::new(
+                    ErrorClass::Block,
+                    format!("a migration outside a transaction cannot be put off: {reason}"),
+                ));
             }
             Err(error) => {
                 // The statement may still run; nothing else can be sent before it ends.
@@ -116,13 +127,18 @@ impl Boot<'_> {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let wanted: Vec<String> = names.iter().map(|index| format!("({}, {})", literal(&index.schema), literal(&index.table))).collect();
+        let wanted: Vec<String> =
+            names.iter().map(|index| format!("({}, {})", literal(&index.schema), literal(&index.table))).collect();
         let query = format!(
             "select n.nspname, c.relname from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
              where (n.nspname, c.relname) in ({}) and i.indisvalid = {valid}",
             wanted.join(", ")
         );
-        let sets = self.connection.send(&query).await.map_err(|error| ReportError::of_host(&error, "the indexes cannot be looked up"))?;
+        let sets = self
+            .connection
+            .send(&query)
+            .await
+            .map_err(|error| ReportError::of_host(&error, "the indexes cannot be looked up"))?;
         let field = |row: &tokio_postgres::SimpleQueryRow, at| row.try_get(at).ok().flatten().unwrap_or_default().to_owned();
         Ok(sets.last().iter().map(|row| TableName::new(field(row, 0), field(row, 1))).collect())
     }

@@ -15,9 +15,11 @@ pub(crate) async fn preview(host: &Host) -> Result<Preview, BootError> {
     let known = known(host, &connection).await?;
     let plan = Plan::new(&loaded.components, &loaded.order, &known);
     let wanted = plan::wanted(&plan, &loaded.components);
-    let existing = Existing::look_up(&connection, &wanted)
-        .await
-        .map_err(|source| LedgerError::Database { schema: host.ledger.schema.clone(), doing: "read", source })?;
+    let existing = Existing::look_up(&connection, &wanted).await.map_err(|source| LedgerError::Database {
+        schema: host.ledger.schema.clone(),
+        doing: "read",
+        source,
+    })?;
     let problems = plan::requirements(&plan, &loaded.components, &existing);
     if problems.is_empty() { Ok(Preview::new(&plan, &loaded.components)) } else { Err(PlanError(problems).into()) }
 }
@@ -29,9 +31,10 @@ pub(super) async fn known(host: &Host, connection: &Connection) -> Result<Known,
     if matches!(look, Look::Absent) {
         return Ok(Known::default());
     }
-    let sets = connection
-        .send(&ledger.known_query())
-        .await
-        .map_err(|source| LedgerError::Database { schema: ledger.schema.clone(), doing: "read", source })?;
+    let sets = connection.send(&ledger.known_query()).await.map_err(|source| LedgerError::Database {
+        schema: ledger.schema.clone(),
+        doing: "read",
+        source,
+    })?;
     Ok(Known::read(&sets, 0))
 }

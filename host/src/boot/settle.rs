@@ -1,9 +1,15 @@
 //! The end of a boot: the post-conditions once more, of every rule and of the migrations that this boot applied. A rule's own
 //! look came right after its own write; what a later block undid shows only here.
 
-use super::{Boot, transaction::{settings, start}};
+use super::{
+    Boot,
+    transaction::{settings, start},
+};
 use crate::{
-    database::{effects::Counters, policy::{Phase, Policy}},
+    database::{
+        effects::Counters,
+        policy::{Phase, Policy},
+    },
     report::{ErrorClass, Outcome, ReportError},
 };
 use std::sync::Arc;
@@ -24,7 +30,7 @@ impl Boot<'_> {
         }
         let broken = |id: &str, error: ReportError| (id.to_owned(), error);
         let first = ran.first().copied().unwrap_or_default();
-        let begin = format!("begin read only; {}", settings(self));
+        let begin = format!("begin read only; {}", settings(self.host));
         self.connection.send(&begin).await.map_err(|error| broken(first, ReportError::of_host(&error, "BEGIN")))?;
         let looked = self.look_again(&ran).await;
         if let Err(error) = self.connection.send("rollback").await {
@@ -47,7 +53,9 @@ impl Boot<'_> {
             })?;
             if let Some(mut error) = ReportError::of_checks(&checks) {
                 error.class = ErrorClass::PostCondition;
-                return Err(told(error.hint("it held right after the block and does not at the end of the boot: another block of this boot undid it")));
+                return Err(told(error.hint(
+                    "it held right after the block and does not at the end of the boot: another block of this boot undid it",
+                )));
             }
         }
         Ok(())

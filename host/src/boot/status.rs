@@ -78,11 +78,12 @@ pub(crate) async fn status(host: &Host) -> Result<Status, BootError> {
                 from {schema}.blocks b left join {schema}.outcomes o on o.boot = b.last_boot and o.block = b.id
                 where b.application = {application}) s"
         );
-        let sets = connection
-            .send(&query)
-            .await
-            .map_err(|source| LedgerError::Database { schema: ledger.schema.clone(), doing: "read", source })?;
-        let json = |place: usize| sets.from_end(place).first().and_then(|row| row.try_get(0).ok().flatten());
+        let sets = connection.send(&query).await.map_err(|source| LedgerError::Database {
+            schema: ledger.schema.clone(),
+            doing: "read",
+            source,
+        })?;
+        let json = |place: usize| sets.set_from_end(place).first().and_then(|row| row.try_get(0).ok().flatten());
         status.last_boot = json(1).and_then(|text| serde_json::from_str(text).ok());
         status.blocks = json(0).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     }

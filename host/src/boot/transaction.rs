@@ -10,6 +10,7 @@ use crate::{
         policy::{Phase, Policy},
         session::Session,
     },
+    host::Host,
     load::Component,
     report::{ErrorClass, ReportError},
     sandbox::{BlockError, Ended, Running},
@@ -54,17 +55,22 @@ const SESSION: &str = "select transaction_timestamp()::text, pg_backend_pid()::t
     current_setting('session_replication_role'), current_setting('transaction_read_only')";
 
 fn session_of(sets: &crate::database::ResultSets, place: usize) -> Vec<Option<String>> {
-    let row = sets.from_end(place).first();
+    let row = sets.set_from_end(place).first();
     row.map(|row| (0..row.len()).map(|at| row.try_get(at).ok().flatten().map(str::to_owned)).collect()).unwrap_or_default()
 }
 
+/// How the server prints what the contract has no case for: nothing is left out, whatever the database's settings say.
+/// Abbreviated time zones and rounded floats would come back as other values.
+pub(super) const EXACT: [(&str, &str); 3] = [("extra_float_digits", "1"), ("datestyle", "ISO"), ("intervalstyle", "postgres")];
+
 /// The settings of a block's transaction. They end with it.
-pub(super) fn settings(boot: &Boot<'_>) -> String {
-    let limits = &boot.host.limits;
-    let path: Vec<String> = boot.host.search_path.split(',').map(|schema| name(schema.trim())).collect();
+pub(super) fn settings(host: &Host) -> String {
+    let limits = &host.limits;
+    let path: Vec<String> = host.search_path.split(',').map(|schema| name(schema.trim())).collect();
+    let exact: String = EXACT.iter().map(|(setting, value)| format!("; set local {setting} = {value}")).collect();
     format!(
         "set local search_path = {}; set local lock_timeout = {}; set local statement_timeout = {};
-         set local idle_in_transaction_session_timeout = {}; set local client_min_messages = warning",
+         set local idle_in_transaction_session_timeout = {}; set local client_min_messages = warning{exact}",
         path.join(", "),
         limits.lock.as_millis(),
         limits.statement.as_millis(),
@@ -78,7 +84,7 @@ impl<'a> Begun<'a> {
         let manifest = &component.manifest;
         let policy = Arc::new(Policy::new(manifest, &boot.record.ledger.schema));
         let mut running = start(boot, component, policy.clone(), &boot.connection)?;
-        let begin = format!("begin isolation level read committed read write; {}; {SESSION}; {COUNTERS}", settings(boot));
+        let begin = format!("begin isolation level read committed read write; {}; {SESSION}; {COUNTERS}", settings(boot.host));
         let sets = boot.connection.send(&begin).await.map_err(|error| ReportError::of_host(&error, "BEGIN"))?;
         running.session().enter(Phase::Work, Counters::read(&sets, 0));
         Ok(Begun(Transaction { boot, component, running, policy, session: session_of(&sets, 1) }))
@@ -105,12 +111,21 @@ impl<'a> Begun<'a> {
 }
 
 /// Makes a block ready to run on a connection.
-pub(super) fn start(boot: &Boot<'_>, component: &Component, policy: Arc<Policy>, connection: &Arc<Connection>) -> Result<Running, ReportError> {
+pub(super) fn start(
+    boot: &Boot<'_>,
+    component: &Component,
+    policy: Arc<Policy>,
+    connection: &Arc<Connection>,
+) -> Result<Running, ReportError> {
     let manifest = &component.manifest;
     let limits = &boot.host.limits;
-    let unloadable = |problem: crate::load::Problem| ReportError::new(ErrorClass::Sandbox, format!("{} {problem}", component.origin()));
+    let unloadable =
+        |problem: crate::load::Problem| ReportError::new(ErrorClass::Sandbox, format!("{} {problem}", component.origin()));
     let bytes = component.bytes().map_err(unloadable)?;
-    let block = boot.sandbox.block(manifest.kind, &component.digest, &bytes).map_err(|error| ReportError::of_block(&error, None, None))?;
+    let block = boot
+        .sandbox
+        .block(manifest.kind, &component.digest, &bytes)
+        .map_err(|error| ReportError::of_block(&error, None, None))?;
     let session = Session::new(connection.clone(), policy, limits.clone(), manifest.budget.statements);
     let wall = manifest.budget.time().map_or(limits.wall, |time| time.min(limits.wall));
     Ok(boot.sandbox.start(&block, session, limits, wall))
@@ -153,7 +168,10 @@ impl<'a> Verified<'a> {
             Err(error) => return Err(self.0.broken(ReportError::of_host(&error, "what the block did cannot be measured"))),
         };
         if session_of(&sets, 3) != self.0.session {
-            let error = ReportError::new(ErrorClass::Effects, "the block changed the transaction or the session: role, settings or the transaction itself");
+            let error = ReportError::new(
+                ErrorClass::Effects,
+                "the block changed the transaction or the session: role, settings or the transaction itself",
+            );
             return Err(self.0.broken(error));
         }
         let rows = Counters::read(&sets, 2).since(self.0.running.session().counters());
@@ -171,7 +189,9 @@ impl<'a> Measured<'a> {
         let transaction = self.transaction;
         // Without the lock, another replica may be running the same block.
         if !transaction.boot.held.is_held() {
-            return Err(transaction.broken(ReportError::new(ErrorClass::Connection, "the connection that holds the lock was lost")));
+            return Err(
+                transaction.broken(ReportError::new(ErrorClass::Connection, "the connection that holds the lock was lost"))
+            );
         }
         let end = record.map_or_else(|| "commit".to_owned(), |record| format!("{record}; commit"));
         match transaction.boot.connection.send(&end).await {
@@ -208,8 +228,14 @@ impl<'a> Transaction<'a> {
             effects.rows.keys().filter(|table| !self.policy.may_change(table)).map(|table| format!("{table}.*")).collect();
         if !undeclared.is_empty() {
             let names = undeclared.join(", ");
-            let error = ReportError::new(ErrorClass::Effects, format!("the block changed rows of {names}, which its manifest does not name"));
-            return Some(error.hint(format!("add {} to writes in block.toml, or find the trigger or function that writes there", undeclared.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", "))));
+            let error = ReportError::new(
+                ErrorClass::Effects,
+                format!("the block changed rows of {names}, which its manifest does not name"),
+            );
+            return Some(error.hint(format!(
+                "add {} to writes in block.toml, or find the trigger or function that writes there",
+                undeclared.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
+            )));
         }
         if manifest.kind == Kind::Rule && !effects.objects.is_empty() {
             let names: Vec<String> = effects.objects.iter().map(|object| format!("{} {}", object.kind, object.object)).collect();
@@ -218,8 +244,11 @@ impl<'a> Transaction<'a> {
         }
         match manifest.budget.rows {
             Some(most) if effects.total_rows() > most => Some(
-                ReportError::new(ErrorClass::Budget, format!("the block changed {} rows, its budget is {most}", effects.total_rows()))
-                    .hint("raise rows under [budget] in block.toml, or do the work in smaller parts"),
+                ReportError::new(
+                    ErrorClass::Budget,
+                    format!("the block changed {} rows, its budget is {most}", effects.total_rows()),
+                )
+                .hint("raise rows under [budget] in block.toml, or do the work in smaller parts"),
             ),
             _ => None,
         }

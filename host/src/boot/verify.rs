@@ -2,7 +2,11 @@
 
 use super::{Loaded, preview::known};
 use crate::{
-    database::{effects::Counters, policy::{Phase, Policy}, session::Session},
+    database::{
+        effects::Counters,
+        policy::{Phase, Policy},
+        session::Session,
+    },
     error::BootError,
     host::Host,
     ledger::LedgerError,
@@ -48,7 +52,8 @@ pub(crate) async fn verify(host: &Host) -> Result<Verification, BootError> {
     let connection = Arc::new(host.database.connect(&host.connection_name()).await?);
     let known = known(host, &connection).await?;
     let sandbox = host.sandbox()?;
-    let unreadable = |source| BootError::Ledger(LedgerError::Database { schema: host.ledger.schema.clone(), doing: "read", source });
+    let unreadable =
+        |source| BootError::Ledger(LedgerError::Database { schema: host.ledger.schema.clone(), doing: "read", source });
     let mut found = Verification { blocks: Vec::new(), not_applied: Vec::new() };
     for component in loaded.order.iter().filter_map(|place| loaded.components.get(*place)) {
         let manifest = &component.manifest;
@@ -58,10 +63,10 @@ pub(crate) async fn verify(host: &Host) -> Result<Verification, BootError> {
         }
         connection.send("begin read only").await.map_err(unreadable)?;
         let mut report = CheckReport { id: manifest.id.to_string(), kind: manifest.kind, conditions: 0, error: None };
-        let compiled = component
-            .bytes()
-            .map_err(|problem| ReportError::new(ErrorClass::Sandbox, problem.to_string()))
-            .and_then(|bytes| sandbox.block(manifest.kind, &component.digest, &bytes).map_err(|error| ReportError::of_block(&error, None, None)));
+        let compiled =
+            component.bytes().map_err(|problem| ReportError::new(ErrorClass::Sandbox, problem.to_string())).and_then(|bytes| {
+                sandbox.block(manifest.kind, &component.digest, &bytes).map_err(|error| ReportError::of_block(&error, None, None))
+            });
         match compiled {
             Err(error) => report.error = Some(error),
             Ok(block) => {

@@ -6,7 +6,11 @@ use std::{path::PathBuf, time::Duration};
 
 /// Schema changes that an API applies to PostgreSQL when it starts, as sandboxed WebAssembly components.
 #[derive(Debug, Parser)]
-#[command(name = "plinth", version, after_help = "Exit codes: 0 done; 1 a block or the database failed; 2 wrong usage or input; 3 (plan, status) something is pending or deferred; 130 interrupted.")]
+#[command(
+    name = "plinth",
+    version,
+    after_help = "Exit codes: 0 done; 1 a block or the database failed; 2 wrong usage or input; 3 (plan, status) something is pending or deferred; 130 interrupted."
+)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     pub(super) command: Command,
@@ -114,7 +118,12 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 impl Shared {
     pub(super) fn host(self, database: Database) -> Host {
-        let limits = Limits { lock: self.statement_lock_timeout, statement: self.statement_timeout, wall: self.block_timeout, ..Limits::default() };
+        let limits = Limits {
+            lock: self.statement_lock_timeout,
+            statement: self.statement_timeout,
+            wall: self.block_timeout,
+            ..Limits::default()
+        };
         let host = Host::new(database)
             .folder(self.blocks)
             .expect(self.expect)

@@ -45,7 +45,13 @@ fn log(verbose: u8) {
     let filter = EnvFilter::try_from_env("PLINTH_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     // A library in the same process may have set one: then that one stays.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).with_target(false).without_time().try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(colours)
+        .with_target(false)
+        .without_time()
+        .try_init();
 }
 
 fn refused(message: &str, code: u8) -> ExitCode {
@@ -63,11 +69,11 @@ async fn command(command: Command) -> u8 {
                     None => host,
                 }
             };
-            on_database(shared, configure, |host, format| run(host, format)).await
+            on_database(shared, configure, run).await
         }
-        Command::Plan { shared } => on_database(shared, |host| host, |host, format| plan(host, format)).await,
-        Command::Status { shared } => on_database(shared, |host| host, |host, format| status(host, format)).await,
-        Command::Verify { shared } => on_database(shared, |host| host, |host, format| verify(host, format)).await,
+        Command::Plan { shared } => on_database(shared, |host| host, plan).await,
+        Command::Status { shared } => on_database(shared, |host| host, status).await,
+        Command::Verify { shared } => on_database(shared, |host| host, verify).await,
         Command::Inspect { file, format } => inspect::inspect(&file, format),
     }
 }

@@ -49,7 +49,11 @@ pub(super) fn boot_error(failed: &BootError) {
     }
     lines.extend(cause.detail.iter().map(|detail| ("detail", detail.clone())));
     lines.extend(cause.hint.iter().map(|hint| ("what to do", hint.clone())));
-    let undone = if cause.class == ErrorClass::Connection { "the server rolls it back" } else { "nothing of this block stays; blocks before it are committed" };
+    let undone = if cause.class == ErrorClass::Connection {
+        "the server rolls it back"
+    } else {
+        "nothing of this block stays; blocks before it are committed"
+    };
     lines.push(("state", undone.to_owned()));
     for (name, text) in lines {
         let _ = writeln!(io::stderr(), "  {name:<11}{text}");
@@ -128,12 +132,17 @@ fn did(block: &BlockReport) -> String {
     let mut parts: Vec<String> = Vec::new();
     for (table, rows) in &block.rows {
         let verbs = [("inserted", rows.inserted), ("updated", rows.updated), ("deleted", rows.deleted)];
-        let counts: Vec<String> = verbs.iter().filter(|(_, count)| *count > 0).map(|(verb, count)| format!("{count} {verb}")).collect();
+        let counts: Vec<String> =
+            verbs.iter().filter(|(_, count)| *count > 0).map(|(verb, count)| format!("{count} {verb}")).collect();
         parts.push(format!("{}: {}", table.strip_prefix("public.").unwrap_or(table), counts.join(", ")));
     }
     for (verb, created) in [("created", true), ("altered", false)] {
-        let objects: Vec<String> =
-            block.objects.iter().filter(|object| object.created == created).map(|object| format!("{} {}", object.kind, object.object)).collect();
+        let objects: Vec<String> = block
+            .objects
+            .iter()
+            .filter(|object| object.created == created)
+            .map(|object| format!("{} {}", object.kind, object.object))
+            .collect();
         if !objects.is_empty() {
             let (shown, rest) = objects.split_at(objects.len().min(4));
             let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
@@ -179,7 +188,8 @@ pub(super) fn preview(preview: &Preview) {
     for note in &preview.notes {
         say(&format!("note: {note}"));
     }
-    let pending = preview.blocks.iter().filter(|block| matches!(block.action, PreviewAction::Apply | PreviewAction::Resume)).count();
+    let pending =
+        preview.blocks.iter().filter(|block| matches!(block.action, PreviewAction::Apply | PreviewAction::Resume)).count();
     let rules = preview.blocks.iter().filter(|block| block.action == PreviewAction::Reconcile).count();
     say(&format!("{pending} pending, {rules} rules at every boot"));
 }
@@ -193,10 +203,17 @@ pub(super) fn status(status: &Status) {
         for block in &status.blocks {
             let outcome = if block.retired_at.is_some() { "retired" } else { block.outcome.as_str() };
             let rows = match &block.rows {
-                serde_json::Value::Object(tables) => tables.iter().map(|(table, counts)| format!("{table} {}", counted(counts))).collect(),
+                serde_json::Value::Object(tables) => {
+                    tables.iter().map(|(table, counts)| format!("{table} {}", counted(counts))).collect()
+                }
                 _ => Vec::new(),
             };
-            let error = block.error.as_ref().and_then(|error| error.get("message")).and_then(|message| message.as_str()).map(str::to_owned);
+            let error = block
+                .error
+                .as_ref()
+                .and_then(|error| error.get("message"))
+                .and_then(|message| message.as_str())
+                .map(str::to_owned);
             let said: Vec<String> = rows.into_iter().chain(block.message.clone()).chain(error).collect();
             table.add_row([
                 Cell::new(&block.id),
@@ -210,7 +227,9 @@ pub(super) fn status(status: &Status) {
         say(&trimmed(&table));
     }
     if let Some(boot) = &status.last_boot {
-        let field = |name: &str| boot.get(name).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).unwrap_or_default();
+        let field = |name: &str| {
+            boot.get(name).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).unwrap_or_default()
+        };
         say(&format!("last boot {}: {}, started {} by {}", field("id"), field("state"), field("started"), field("instance")));
     }
     if !status.pending.is_empty() {
@@ -219,7 +238,9 @@ pub(super) fn status(status: &Status) {
 }
 
 fn counted(counts: &serde_json::Value) -> String {
-    let count = |verb| counts.get(verb).and_then(serde_json::Value::as_u64).filter(|count| *count > 0).map(|count| format!("{count} {verb}"));
+    let count = |verb| {
+        counts.get(verb).and_then(serde_json::Value::as_u64).filter(|count| *count > 0).map(|count| format!("{count} {verb}"))
+    };
     ["inserted", "updated", "deleted"].into_iter().filter_map(count).collect::<Vec<_>>().join(", ")
 }
 

@@ -1,6 +1,9 @@
 //! What exists: the objects that blocks require, looked up in the catalog at once.
 
-use super::{Connection, simple::{literal, text}};
+use super::{
+    Connection,
+    simple::{literal, text},
+};
 use plinth_manifest::Object;
 use std::collections::BTreeSet;
 

@@ -146,9 +146,11 @@ impl Database {
         Ok(Connection { client, trips, database: self.clone(), server })
     }
 
-    fn tls(&self, server: &Server) -> Result<<tokio_postgres_rustls::MakeRustlsConnect as MakeTlsConnect<Counted<TcpStream>>>::TlsConnect, ConnectError> {
-        let mut connector =
-            tls::connector(self.verify, self.root_certificate.as_deref()).map_err(ConnectError::Certificates)?;
+    fn tls(
+        &self,
+        server: &Server,
+    ) -> Result<<tokio_postgres_rustls::MakeRustlsConnect as MakeTlsConnect<Counted<TcpStream>>>::TlsConnect, ConnectError> {
+        let mut connector = tls::connector(self.verify, self.root_certificate.as_deref()).map_err(ConnectError::Certificates)?;
         let name = match &server.host {
             Host::Tcp(name) => name.as_str(),
             Host::Unix(_) => "",
@@ -180,7 +182,9 @@ enum Socket {
 impl Server {
     async fn open(&self) -> io::Result<Socket> {
         match (&self.host, &self.address) {
-            (Host::Unix(folder), None) => UnixStream::connect(folder.join(format!(".s.PGSQL.{}", self.port))).await.map(Socket::Unix),
+            (Host::Unix(folder), None) => {
+                UnixStream::connect(folder.join(format!(".s.PGSQL.{}", self.port))).await.map(Socket::Unix)
+            }
             (Host::Tcp(name), None) => Self::tcp(name, self.port).await,
             (_, Some(address)) => Self::tcp(address, self.port).await,
         }

@@ -44,7 +44,7 @@ impl Counters {
     /// Reads the rows of [`COUNTERS`].
     pub(crate) fn read(sets: &ResultSets, place: usize) -> Counters {
         let number = |row, at| text(row, at).and_then(|text| text.parse().ok()).unwrap_or(0);
-        let tables = sets.from_end(place).iter().map(|row| {
+        let tables = sets.set_from_end(place).iter().map(|row| {
             let table = TableName::new(text(row, 0).unwrap_or_default(), text(row, 1).unwrap_or_default());
             (table, RowCounts { inserted: number(row, 2), updated: number(row, 3), deleted: number(row, 4) })
         });
@@ -80,7 +80,7 @@ pub(crate) fn locks_query(ledger: &str) -> String {
 
 pub(crate) fn read_locks(sets: &ResultSets, place: usize) -> Vec<Lock> {
     let lock = |row| Some(Lock { object: text(row, 0).or(text(row, 1))?.to_owned(), mode: text(row, 2)?.to_owned() });
-    sets.from_end(place).iter().filter_map(lock).collect()
+    sets.set_from_end(place).iter().filter_map(lock).collect()
 }
 
 /// Objects created or altered by the transaction that runs. Nothing is scanned unless it has an id and touched the catalog
@@ -146,9 +146,14 @@ pub(crate) fn read_objects(sets: &ResultSets, place: usize) -> Vec<ObjectChange>
     let object = |row| {
         Some(ObjectChange { kind: text(row, 0)?.to_owned(), object: text(row, 1)?.to_owned(), created: text(row, 2)? == "t" })
     };
-    let mut objects: Vec<ObjectChange> = sets.from_end(place).iter().filter_map(object).collect();
+    let mut objects: Vec<ObjectChange> = sets.set_from_end(place).iter().filter_map(object).collect();
     // Tables and columns first: that is what people look for.
-    let rank = |kind: &str| ["schema", "extension", "type", "table", "column", "view", "index"].iter().position(|first| *first == kind).unwrap_or(usize::MAX);
+    let rank = |kind: &str| {
+        ["schema", "extension", "type", "table", "column", "view", "index"]
+            .iter()
+            .position(|first| *first == kind)
+            .unwrap_or(usize::MAX)
+    };
     objects.sort_by_key(|object| rank(&object.kind));
     objects
 }

@@ -15,7 +15,12 @@ pub(crate) struct LockKey(i64);
 impl LockKey {
     /// The database is part of an advisory lock by itself; ledger schema and application are part of the key.
     pub(crate) fn new(ledger_schema: &str, application: &str) -> LockKey {
-        let digest = Sha256::new().chain_update("plinth\0").chain_update(ledger_schema).chain_update("\0").chain_update(application).finalize();
+        let digest = Sha256::new()
+            .chain_update("plinth\0")
+            .chain_update(ledger_schema)
+            .chain_update("\0")
+            .chain_update(application)
+            .finalize();
         let mut first = [0; 8];
         first.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
         LockKey(i64::from_be_bytes(first))
@@ -59,7 +64,7 @@ pub(crate) enum Tried {
 impl Held {
     /// Reads what a try brought. Consumes the connection, so that nothing else is done on it.
     pub(crate) fn from_try(connection: Connection, sets: &ResultSets, place: usize) -> Tried {
-        let row = sets.from_end(place).first();
+        let row = sets.set_from_end(place).first();
         if row.and_then(|row| text(row, 0)) == Some("t") {
             return Tried::Held(Held { connection });
         }

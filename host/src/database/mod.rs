@@ -13,6 +13,6 @@ pub(crate) mod policy;
 pub(crate) mod session;
 pub(crate) mod value;
 
-pub use connect::{ConnectError, Database};
 pub(crate) use connect::{Canceller, Connection};
+pub use connect::{ConnectError, Database};
 pub(crate) use simple::{ResultSets, literal, name};

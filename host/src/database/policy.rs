@@ -93,7 +93,9 @@ impl Policy {
                     let name = Columns { table, column };
                     return Err(refusal(
                         "undeclared-write",
-                        format!("the block writes {name}, which its manifest does not name: add \"{name}\" to writes in block.toml"),
+                        format!(
+                            "the block writes {name}, which its manifest does not name: add \"{name}\" to writes in block.toml"
+                        ),
                     ));
                 }
             }
@@ -102,10 +104,19 @@ impl Policy {
     }
 
     fn spare_the_ledger(&self, statement: &SyntaxNode) -> Result<(), Refusal> {
-        let named = statement.descendants().filter_map(PathRef::cast).any(|path| path.qualifier().is_some_and(|q| identifier(q.syntax()) == self.ledger))
-            || statement.descendants().filter_map(ast::Path::cast).any(|path| path.qualifier().is_some_and(|q| identifier(q.syntax()) == self.ledger));
+        let named = statement
+            .descendants()
+            .filter_map(PathRef::cast)
+            .any(|path| path.qualifier().is_some_and(|q| identifier(q.syntax()) == self.ledger))
+            || statement
+                .descendants()
+                .filter_map(ast::Path::cast)
+                .any(|path| path.qualifier().is_some_and(|q| identifier(q.syntax()) == self.ledger));
         if named {
-            return Err(refusal("ledger", format!("the schema {} is the host's ledger: a block has no business there", self.ledger)));
+            return Err(refusal(
+                "ledger",
+                format!("the schema {} is the host's ledger: a block has no business there", self.ledger),
+            ));
         }
         Ok(())
     }
@@ -190,7 +201,13 @@ fn classify(statement: &Stmt) -> Class {
         Stmt::Show(_) => Class::Read,
         // EXPLAIN ANALYZE runs what it explains.
         Stmt::Explain(_) if !has(statement.syntax(), SyntaxKind::ANALYZE_KW) => Class::Read,
-        Stmt::Insert(_) | Stmt::Update(_) | Stmt::Delete(_) | Stmt::Merge(_) | Stmt::Truncate(_) | Stmt::Do(_) | Stmt::Call(_) => Class::Change,
+        Stmt::Insert(_)
+        | Stmt::Update(_)
+        | Stmt::Delete(_)
+        | Stmt::Merge(_)
+        | Stmt::Truncate(_)
+        | Stmt::Do(_)
+        | Stmt::Call(_) => Class::Change,
         Stmt::CreateIndex(_) | Stmt::DropIndex(_) | Stmt::Reindex(_) | Stmt::AlterTable(_) if concurrently() => Class::Alone,
         Stmt::Vacuum(_) => Class::Alone,
         Stmt::AlterType(_) if has(statement.syntax(), SyntaxKind::ADD_VALUE) => Class::Alone,
@@ -311,12 +328,17 @@ fn writes(statement: &SyntaxNode) -> Vec<(TableName, Option<String>)> {
             let table = insert.relation_name_ref().and_then(|name| name.path_ref());
             let listed = insert.column_target_list().map(|list| list.column_targets().filter_map(target).collect::<Vec<_>>());
             push(&mut found, table.as_ref(), listed);
-            let conflict = insert.on_conflict_clause().and_then(|clause| clause.syntax().descendants().find_map(ConflictDoUpdateSet::cast));
+            let conflict =
+                insert.on_conflict_clause().and_then(|clause| clause.syntax().descendants().find_map(ConflictDoUpdateSet::cast));
             if let Some(update) = conflict {
                 push(&mut found, table.as_ref(), set_columns(update.set_clause()));
             }
         } else if let Some(delete) = ast::Delete::cast(node.clone()) {
-            push(&mut found, delete.relation_name().and_then(|name| name.relation_name_ref()).and_then(|name| name.path_ref()).as_ref(), None);
+            push(
+                &mut found,
+                delete.relation_name().and_then(|name| name.relation_name_ref()).and_then(|name| name.path_ref()).as_ref(),
+                None,
+            );
         } else if matches!(node.kind(), SyntaxKind::MERGE | SyntaxKind::TRUNCATE) {
             let relations = node.children().flat_map(|child| child.descendants().chain([child.clone()]).collect::<Vec<_>>());
             for name in relations.filter_map(ast::TableRelationName::cast) {
@@ -372,11 +394,14 @@ fn identifier(node: &SyntaxNode) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn policy(writes: &[&str]) -> Policy {
-        Policy { writes: writes.iter().map(|text| text.parse().unwrap()).collect(), provides: Vec::new(), ledger: "plinth".into() }
+        Policy {
+            writes: writes.iter().map(|text| text.parse().unwrap()).collect(),
+            provides: Vec::new(),
+            ledger: "plinth".into(),
+        }
     }
 
     fn rule(policy: &Policy, statement: &str, phase: Phase) -> String {
@@ -386,13 +411,36 @@ mod tests {
     #[test]
     fn statements_that_take_the_transaction_or_the_session_are_not_sent() {
         let none = policy(&[]);
-        for statement in ["commit", "COMMIT AND CHAIN", "rollback", "/* a */ commit -- b", "begin", "savepoint a", "prepare transaction 'a'", "release a"] {
+        for statement in [
+            "commit",
+            "COMMIT AND CHAIN",
+            "rollback",
+            "/* a */ commit -- b",
+            "begin",
+            "savepoint a",
+            "prepare transaction 'a'",
+            "release a",
+        ] {
             assert_eq!(rule(&none, statement, Phase::Work), "transaction-control", "{statement}");
         }
-        for statement in ["set role none", "reset all", "set statement_timeout = 0", "discard all", "listen a", "lock table t", "set local lock_timeout = 0"] {
+        for statement in [
+            "set role none",
+            "reset all",
+            "set statement_timeout = 0",
+            "discard all",
+            "listen a",
+            "lock table t",
+            "set local lock_timeout = 0",
+        ] {
             assert_eq!(rule(&none, statement, Phase::Work), "session", "{statement}");
         }
-        for statement in ["copy t from stdin", "copy (select 1) to program 'id'", "alter system set fsync = off", "create role a", "drop database d"] {
+        for statement in [
+            "copy t from stdin",
+            "copy (select 1) to program 'id'",
+            "alter system set fsync = off",
+            "create role a",
+            "drop database d",
+        ] {
             assert_eq!(rule(&none, statement, Phase::Work), "forbidden", "{statement}");
         }
         assert_eq!(rule(&none, "select 1; commit", Phase::Work), "one-statement");
@@ -422,7 +470,12 @@ mod tests {
             assert_eq!(rule(&one, statement, Phase::Work), "undeclared-write", "{statement}");
         }
         let all = policy(&["t.*"]);
-        for statement in ["delete from t", "truncate t", "insert into t values (1)", "merge into t using u on t.a = u.a when matched then delete"] {
+        for statement in [
+            "delete from t",
+            "truncate t",
+            "insert into t values (1)",
+            "merge into t using u on t.a = u.a when matched then delete",
+        ] {
             assert_eq!(rule(&all, statement, Phase::Work), "sent", "{statement}");
         }
         let error = one.check("update t set b = 1", Phase::Work).unwrap_err();
@@ -432,7 +485,12 @@ mod tests {
     #[test]
     fn the_ledger_is_out_of_reach() {
         let any = policy(&["plinth.blocks.*"]);
-        for statement in ["delete from plinth.blocks", "select * from plinth.boots", "drop table \"plinth\".blocks", "create table plinth.t ()"] {
+        for statement in [
+            "delete from plinth.blocks",
+            "select * from plinth.boots",
+            "drop table \"plinth\".blocks",
+            "create table plinth.t ()",
+        ] {
             assert_eq!(rule(&any, statement, Phase::Work), "ledger", "{statement}");
         }
     }

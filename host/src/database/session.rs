@@ -6,8 +6,8 @@ use super::{
     policy::{Phase, Policy, Wraps},
     value::{self, Raw, decode, is_native, parameters, type_name},
 };
-use crate::sandbox::contract::{BudgetError, Column, DatabaseError, Error, Refusal, Rows, ValueError};
 use crate::sandbox::Limits;
+use crate::sandbox::contract::{BudgetError, Column, DatabaseError, Error, Refusal, Rows, ValueError};
 use futures_util::{StreamExt, pin_mut};
 use std::{collections::HashMap, sync::Arc};
 use tokio_postgres::{Statement, error::ErrorPosition, types::Type};
@@ -45,7 +45,12 @@ struct OpenSavepoint {
 }
 
 impl Session {
-    pub(crate) fn new(connection: Arc<Connection>, policy: Arc<Policy>, limits: Limits, statement_budget: Option<u64>) -> Session {
+    pub(crate) fn new(
+        connection: Arc<Connection>,
+        policy: Arc<Policy>,
+        limits: Limits,
+        statement_budget: Option<u64>,
+    ) -> Session {
         Session {
             connection,
             policy,
@@ -115,7 +120,10 @@ impl Session {
         self.statements += 1;
         self.current = Some(statement.to_owned());
         if statement.len() > self.limits.statement_bytes {
-            return Err(budget("statement-bytes", format!("the statement has {} bytes, {} are allowed", statement.len(), self.limits.statement_bytes)));
+            return Err(budget(
+                "statement-bytes",
+                format!("the statement has {} bytes, {} are allowed", statement.len(), self.limits.statement_bytes),
+            ));
         }
         if self.statements > self.statement_budget {
             return Err(budget("statements", format!("the block sends more than {} statements", self.statement_budget)));
@@ -157,10 +165,16 @@ impl Session {
             let row = row.map_err(|error| told(&error))?;
             bytes = bytes.saturating_add(row.raw_size_bytes());
             if values.len() >= self.limits.rows_per_query {
-                return Err(budget("rows-per-query", format!("the query returns more than {} rows: narrow it, or read it in parts", self.limits.rows_per_query)));
+                return Err(budget(
+                    "rows-per-query",
+                    format!("the query returns more than {} rows: narrow it, or read it in parts", self.limits.rows_per_query),
+                ));
             }
             if bytes > self.limits.bytes_per_query {
-                return Err(budget("bytes-per-query", format!("the query returns more than {} bytes: narrow it, or read it in parts", self.limits.bytes_per_query)));
+                return Err(budget(
+                    "bytes-per-query",
+                    format!("the query returns more than {} bytes: narrow it, or read it in parts", self.limits.bytes_per_query),
+                ));
             }
             let mut fields = Vec::with_capacity(types.len());
             for (place, of) in types.iter().enumerate() {
@@ -200,7 +214,8 @@ impl Session {
         }
         let number = self.savepoints_opened;
         self.savepoints_opened += 1;
-        let sets = self.connection.send(&format!("savepoint {}; {COUNTERS}", savepoint(number))).await.map_err(|error| told(&error))?;
+        let sets =
+            self.connection.send(&format!("savepoint {}; {COUNTERS}", savepoint(number))).await.map_err(|error| told(&error))?;
         self.savepoints.push(OpenSavepoint { number, counters: Counters::read(&sets, 0), failed: self.failed.clone() });
         Ok(number)
     }

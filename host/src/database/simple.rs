@@ -21,13 +21,13 @@ impl ResultSets {
     }
 
     /// The rows of the statement at a place, counted from the last one: 0 is the last.
-    pub(crate) fn from_end(&self, place: usize) -> &[SimpleQueryRow] {
+    pub(crate) fn set_from_end(&self, place: usize) -> &[SimpleQueryRow] {
         self.0.iter().rev().nth(place).map_or(&[], Vec::as_slice)
     }
 
     /// The rows of the last statement.
     pub(crate) fn last(&self) -> &[SimpleQueryRow] {
-        self.from_end(0)
+        self.set_from_end(0)
     }
 
     /// The single value of the last statement.

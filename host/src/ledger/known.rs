@@ -57,7 +57,7 @@ impl Known {
             };
             Some((field(0)?.to_owned(), entry))
         };
-        Known(sets.from_end(place).iter().filter_map(entry).collect())
+        Known(sets.set_from_end(place).iter().filter_map(entry).collect())
     }
 }
 

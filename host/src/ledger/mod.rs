@@ -5,6 +5,8 @@ mod look;
 mod record;
 mod schema;
 
+#[cfg(test)]
+pub(crate) use known::Entry;
 pub(crate) use known::Known;
 pub(crate) use look::{LastBoot, Look};
 pub(crate) use record::{Record, Row};
@@ -17,7 +19,9 @@ use crate::database::ConnectError;
 #[non_exhaustive]
 pub enum LedgerError {
     /// The ledger was made by a newer host.
-    #[error("the ledger in schema {schema} has format {found}, this host knows {FORMAT}: a newer host made it, start that one (an older host would misread it)")]
+    #[error(
+        "the ledger in schema {schema} has format {found}, this host knows {FORMAT}: a newer host made it, start that one (an older host would misread it)"
+    )]
     Newer {
         /// The schema.
         schema: String,

@@ -85,7 +85,10 @@ impl Ledger {
 
     /// The ids and outcomes of a boot's blocks that ran.
     pub(crate) fn outcomes_query(&self, boot: i64) -> String {
-        format!("select block from {}.outcomes where boot = {boot} and outcome in ('applied', 'unchanged', 'deferred')", self.quoted())
+        format!(
+            "select block from {}.outcomes where boot = {boot} and outcome in ('applied', 'unchanged', 'deferred')",
+            self.quoted()
+        )
     }
 }
 
@@ -145,7 +148,8 @@ impl Record {
 
     /// Closes the boot.
     pub(crate) fn close(&self, state: BootState, round_trips: u64, error: Option<(&str, &ReportError)>) -> String {
-        let error = error.and_then(|(block, error)| serde_json::to_string(&serde_json::json!({ "block": block, "error": error })).ok());
+        let error =
+            error.and_then(|(block, error)| serde_json::to_string(&serde_json::json!({ "block": block, "error": error })).ok());
         format!(
             "update {}.boots set state = {}, finished = clock_timestamp(), round_trips = {round_trips}, error = {} where id = {}",
             self.ledger.quoted(),
@@ -165,5 +169,4 @@ impl Record {
             ids.join(", ")
         )
     }
-
 }

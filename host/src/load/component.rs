@@ -24,7 +24,9 @@ pub enum Problem {
     #[error("is no WebAssembly component: {0}")]
     Malformed(String),
     /// It is a core module.
-    #[error("is a core WebAssembly module and no component: build it with `cargo component build`, or turn it into one with `wasm-tools component new`")]
+    #[error(
+        "is a core WebAssembly module and no component: build it with `cargo component build`, or turn it into one with `wasm-tools component new`"
+    )]
     CoreModule,
     /// It carries no manifest.
     #[error("carries no manifest: the block's crate needs a block.toml and plinth_block::migration! or plinth_block::rule!")]
@@ -117,7 +119,8 @@ pub(super) fn interfaces(bytes: &[u8]) -> Result<Interfaces, Problem> {
 }
 
 fn parts(bytes: &[u8]) -> Result<Parts<'_>, Problem> {
-    let malformed = |error: wasmparser::BinaryReaderError| Problem::Malformed(format!("{}, at byte {}", error.message(), error.offset()));
+    let malformed =
+        |error: wasmparser::BinaryReaderError| Problem::Malformed(format!("{}, at byte {}", error.message(), error.offset()));
     // wasmparser tells this in a dozen lines.
     if !bytes.starts_with(b"\0asm") {
         let found = if bytes.is_empty() { "it is empty" } else { "it does not begin like one" };
@@ -176,7 +179,8 @@ fn check_import(import: &str) -> Result<(), Problem> {
 
 /// Whether a name is an interface of the contract in a version that links with ours.
 pub(crate) fn is_interface(name: &str, interface: &str) -> bool {
-    let version = name.strip_prefix(PACKAGE).and_then(|rest| rest.strip_prefix(interface)).and_then(|rest| rest.strip_prefix('@'));
+    let version =
+        name.strip_prefix(PACKAGE).and_then(|rest| rest.strip_prefix(interface)).and_then(|rest| rest.strip_prefix('@'));
     let Some(version) = version else { return false };
     let mut numbers = version.split(['.', '-', '+']).map(str::parse::<u64>);
     matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) == VERSION)

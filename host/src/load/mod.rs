@@ -89,7 +89,11 @@ impl Components {
         paths.sort_unstable();
         let loaded = in_parallel(&paths, |path| {
             let bytes = read(path, most_bytes)?;
-            Ok(Component { manifest: component::inspect(&bytes)?, digest: Digest::of(&bytes), source: Source::File(path.clone()) })
+            Ok(Component {
+                manifest: component::inspect(&bytes)?,
+                digest: Digest::of(&bytes),
+                source: Source::File(path.clone()),
+            })
         });
         Components::collect(paths.iter().map(|path| path.display().to_string()).zip(loaded))
     }
@@ -154,6 +158,11 @@ impl Components {
         expected.iter().map(String::as_str).filter(|id| !there.contains(id)).collect()
     }
 
+    #[cfg(test)]
+    pub(crate) fn planned(components: Vec<Component>) -> Components {
+        Components(components)
+    }
+
     /// One after the other, by id.
     pub fn iter(&self) -> std::slice::Iter<'_, Component> {
         self.0.iter()
@@ -185,6 +194,13 @@ impl Component {
         self.source.to_string()
     }
 
+    /// A component that is planned with and never run.
+    #[cfg(test)]
+    pub(crate) fn planned(manifest: Manifest) -> Component {
+        let source = Source::Bytes { name: manifest.id.to_string(), bytes: Cow::Borrowed(&[]) };
+        Component { manifest, digest: Digest::of(&[]), source }
+    }
+
     /// Loads one component from a file.
     ///
     /// # Errors
@@ -192,7 +208,11 @@ impl Component {
     /// What is wrong with it.
     pub fn from_file(path: &Path, most_bytes: u64) -> Result<Component, LoadError> {
         let loaded = read(path, most_bytes).and_then(|bytes| {
-            Ok(Component { manifest: component::inspect(&bytes)?, digest: Digest::of(&bytes), source: Source::File(path.to_owned()) })
+            Ok(Component {
+                manifest: component::inspect(&bytes)?,
+                digest: Digest::of(&bytes),
+                source: Source::File(path.to_owned()),
+            })
         });
         loaded.map_err(|problem| LoadError(vec![(path.display().to_string(), problem)]))
     }

@@ -84,11 +84,18 @@ impl fmt::Display for PlanProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PlanProblem::Expected { id } => {
-                write!(f, "{id}: the build is to ship this block, and no component with this id was found: look at how the components are built and copied")
+                write!(
+                    f,
+                    "{id}: the build is to ship this block, and no component with this id was found: look at how the components are built and copied"
+                )
             }
             PlanProblem::Cycle { path } => {
                 let path: Vec<&str> = path.iter().map(|id| &**id).collect();
-                write!(f, "{}: these blocks wait for each other: take one of `after`, `requires` or `reads` out", path.join(" before "))
+                write!(
+                    f,
+                    "{}: these blocks wait for each other: take one of `after`, `requires` or `reads` out",
+                    path.join(" before ")
+                )
             }
             PlanProblem::MigrationAfterRule { migration, rule } => {
                 write!(f, "{migration}: a migration cannot run after the rule {rule}, since rules run after all migrations")

@@ -1,7 +1,10 @@
 //! The order of blocks: migrations before rules; `after`, provides before requires, writes before reads; names break ties.
 
 use super::PlanProblem;
-use petgraph::{Direction, graph::{DiGraph, NodeIndex}};
+use petgraph::{
+    Direction,
+    graph::{DiGraph, NodeIndex},
+};
 use plinth_manifest::{Columns, Kind, Manifest};
 use std::{
     cmp::Reverse,
@@ -18,9 +21,12 @@ use std::{
 pub(crate) fn order(blocks: &[&Manifest]) -> Result<Vec<usize>, Vec<PlanProblem>> {
     let mut problems = Vec::new();
     let graph = graph(blocks, &mut problems);
-    let mut waiting: Vec<usize> = graph.node_indices().map(|node| graph.neighbors_directed(node, Direction::Incoming).count()).collect();
-    let key = |node: NodeIndex| graph.node_weight(node).and_then(|place| blocks.get(*place)).map(|block| (block.kind == Kind::Rule, &block.id));
-    let mut ready: BinaryHeap<Reverse<(Option<(bool, &plinth_manifest::BlockId)>, NodeIndex)>> = BinaryHeap::new();
+    let mut waiting: Vec<usize> =
+        graph.node_indices().map(|node| graph.neighbors_directed(node, Direction::Incoming).count()).collect();
+    let key = |node: NodeIndex| {
+        graph.node_weight(node).and_then(|place| blocks.get(*place)).map(|block| (block.kind == Kind::Rule, &block.id))
+    };
+    let mut ready = BinaryHeap::new();
     for node in graph.node_indices().filter(|node| waiting.get(node.index()) == Some(&0)) {
         ready.push(Reverse((key(node), node)));
     }
@@ -94,7 +100,11 @@ fn cycles(graph: &DiGraph<usize, ()>, blocks: &[&Manifest]) -> Vec<PlanProblem> 
         .map(|group| {
             let paths = group.iter().filter_map(|start| shortest_cycle(graph, *start));
             let named = paths.map(|path| {
-                path.iter().filter_map(|node| graph.node_weight(*node)).filter_map(|place| blocks.get(*place)).map(|block| block.id.clone()).collect::<Vec<_>>()
+                path.iter()
+                    .filter_map(|node| graph.node_weight(*node))
+                    .filter_map(|place| blocks.get(*place))
+                    .map(|block| block.id.clone())
+                    .collect::<Vec<_>>()
             });
             named.min_by_key(|path| (path.len(), path.clone())).unwrap_or_default()
         })
@@ -130,7 +140,6 @@ fn shortest_cycle(graph: &DiGraph<usize, ()>, start: NodeIndex) -> Option<Vec<No
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     fn block(id: &str, kind: &str, rest: &str) -> Manifest {

@@ -38,3 +38,52 @@ pub(crate) fn requirements(plan: &Plan, components: &Components, existing: &Exis
     }
     problems
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ledger::{Entry, Known},
+        plan::order,
+    };
+    use plinth_manifest::{Kind, Manifest};
+
+    fn component(id: &str, rest: &str) -> crate::load::Component {
+        crate::load::Component::planned(
+            Manifest::parse(&format!("id = \"{id}\"\nkind = \"migration\"\ntitle = \"t\"\n{rest}")).unwrap(),
+        )
+    }
+
+    fn problems(components: &Components, known: &Known, existing: &[Object]) -> Vec<String> {
+        let order = order(&components.iter().map(|component| &component.manifest).collect::<Vec<_>>()).unwrap();
+        let plan = Plan::new(components, &order, known);
+        requirements(&plan, components, &Existing::of(existing)).iter().map(ToString::to_string).collect()
+    }
+
+    const REQUIRES: &str = "requires = [{ table = \"t\" }]";
+    const PROVIDES: &str = "provides = [{ table = \"t\" }]";
+
+    fn applied() -> Entry {
+        Entry { kind: Kind::Migration, digest: String::new(), applied: true, started: false, deferrals: 0, retired: false }
+    }
+
+    #[test]
+    fn a_requirement_is_met_by_the_catalog_or_by_a_block_that_runs_before() {
+        let needs = Components::planned(vec![component("a", REQUIRES)]);
+        let table = Object::Table(plinth_manifest::TableName::new("public", "t"));
+        assert!(problems(&needs, &Known::default(), &[table]).is_empty());
+        let both = Components::planned(vec![component("a", REQUIRES), component("b", PROVIDES)]);
+        assert!(problems(&both, &Known::default(), &[]).is_empty());
+    }
+
+    #[test]
+    fn a_requirement_that_nobody_meets_is_told_with_who_should() {
+        let needs = Components::planned(vec![component("a", REQUIRES)]);
+        assert!(problems(&needs, &Known::default(), &[])[0].ends_with("no block provides it: is a component missing?"));
+        let both = Components::planned(vec![component("a", REQUIRES), component("b", PROVIDES)]);
+        let known = Known::of([("b", applied())]);
+        assert!(problems(&both, &known, &[])[0].contains("b provided it and was applied"));
+        // What is applied needs nothing any more.
+        assert!(problems(&both, &Known::of([("a", applied()), ("b", applied())]), &[]).is_empty());
+    }
+}

@@ -44,7 +44,8 @@ pub(crate) enum Action {
 impl Plan {
     /// Holds an order of components against the ledger.
     pub(crate) fn new(components: &Components, order: &[usize], known: &Known) -> Plan {
-        let mut plan = Plan { steps: Vec::with_capacity(order.len()), retired: Vec::new(), renamed: Vec::new(), notes: Vec::new() };
+        let mut plan =
+            Plan { steps: Vec::with_capacity(order.len()), retired: Vec::new(), renamed: Vec::new(), notes: Vec::new() };
         for place in order {
             let Some(component) = components.get(*place) else { continue };
             let manifest = &component.manifest;
@@ -76,7 +77,11 @@ impl Plan {
         }
         let here = |id: &str| components.iter().any(|component| component.manifest.id == *id);
         let moved = |id: &str| plan.renamed.iter().any(|(old, _)| *old == *id);
-        plan.retired = known.entries().filter(|(id, entry)| !entry.retired && !here(id) && !moved(id)).map(|(id, entry)| (id.to_owned(), entry.kind)).collect();
+        plan.retired = known
+            .entries()
+            .filter(|(id, entry)| !entry.retired && !here(id) && !moved(id))
+            .map(|(id, entry)| (id.to_owned(), entry.kind))
+            .collect();
         plan
     }
 

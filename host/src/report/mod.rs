@@ -179,11 +179,6 @@ impl RowCounts {
         self.updated += other.updated;
         self.deleted += other.deleted;
     }
-
-    #[cfg(test)]
-    pub(crate) fn of(inserted: u64, updated: u64, deleted: u64) -> RowCounts {
-        RowCounts { inserted, updated, deleted }
-    }
 }
 
 /// An object of the database that came or changed.
@@ -288,7 +283,9 @@ impl std::fmt::Display for ReportError {
 impl Report {
     /// The block that failed and why, in a sentence; none if none did.
     pub fn failure(&self) -> Option<String> {
-        self.blocks.iter().find_map(|block| block.error.as_ref().filter(|_| block.outcome == Outcome::Failed).map(|error| format!("{}: {error}", block.id)))
+        self.blocks.iter().find_map(|block| {
+            block.error.as_ref().filter(|_| block.outcome == Outcome::Failed).map(|error| format!("{}: {error}", block.id))
+        })
     }
 
     /// A block's report.

@@ -9,7 +9,9 @@ pub(crate) fn shown(text: &str, most_bytes: usize) -> String {
         match c {
             '\n' | '\t' => out.push(c),
             // C0, DEL, C1, and what turns the direction of text.
-            c if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => out.extend(c.escape_unicode()),
+            c if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
+                out.extend(c.escape_unicode())
+            }
             c => out.push(c),
         }
     }

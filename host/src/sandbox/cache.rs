@@ -28,7 +28,9 @@ pub enum CacheError {
         source: io::Error,
     },
     /// Others could write into the cache's folder.
-    #[error("the cache for compiled code, {0}, belongs to another user or can be written by others: make it private (chmod 700) or name another")]
+    #[error(
+        "the cache for compiled code, {0}, belongs to another user or can be written by others: make it private (chmod 700) or name another"
+    )]
     NotPrivate(PathBuf),
 }
 
@@ -85,7 +87,13 @@ impl Cache {
     }
 
     fn checksum(&self, digest: &Digest, code: &[u8]) -> Vec<u8> {
-        Sha256::new().chain_update(FORMAT).chain_update(self.engine.to_be_bytes()).chain_update(digest.as_bytes()).chain_update(code).finalize().to_vec()
+        Sha256::new()
+            .chain_update(FORMAT)
+            .chain_update(self.engine.to_be_bytes())
+            .chain_update(digest.as_bytes())
+            .chain_update(code)
+            .finalize()
+            .to_vec()
     }
 
     /// Keeps a component's code. A cache that cannot be written costs time, not a boot.

@@ -2,8 +2,8 @@
 
 pub(crate) use bindings::plinth::block::{journal, sql, types};
 pub(crate) use types::{
-    Array, BudgetError, Check, Column, DatabaseError, Dimension, Error, Failure, Interval, Outcome, Refusal, Rows, Scalar, TypedText,
-    Value, ValueError,
+    Array, BudgetError, Check, Column, DatabaseError, Dimension, Error, Failure, Interval, Outcome, Refusal, Rows, Scalar,
+    TypedText, Value, ValueError,
 };
 
 #[allow(clippy::all, missing_docs, unused_qualifications, clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]

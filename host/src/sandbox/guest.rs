@@ -129,7 +129,13 @@ pub(super) struct Journal {
 
 impl Journal {
     fn new(limits: &Limits) -> Journal {
-        Journal { lines: Vec::new(), left_out: 0, panic: None, most_lines: limits.journal_lines, most_bytes: limits.journal_line_bytes }
+        Journal {
+            lines: Vec::new(),
+            left_out: 0,
+            panic: None,
+            most_lines: limits.journal_lines,
+            most_bytes: limits.journal_line_bytes,
+        }
     }
 
     /// A guest's text as it may be shown: cut, control characters escaped.

@@ -35,7 +35,7 @@ pub(crate) enum Ended {
 pub(crate) enum BlockError {
     /// It gave up.
     #[error("{message}")]
-    GaveUp { message: String, cause: Option<Error> },
+    GaveUp { message: String, cause: Option<Box<Error>> },
     /// It broke a rule of the sandbox, or its own code broke.
     #[error("{0}")]
     Trapped(String),
@@ -70,9 +70,20 @@ impl Sandbox {
             Kind::Migration => "migrate",
             Kind::Rule => "reconcile",
         };
-        let exported = block.component.component_type().exports(self.engine()).map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
+        let exported =
+            block.component.component_type().exports(self.engine()).map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
         let interface = exported.into_iter().find(|name| crate::load::is_interface(name, interface));
-        Running { store, component: block.component.clone(), kind: block.kind, interface, instance: None, started: Instant::now(), wall, cpu: limits.cpu, sandbox: self.clone() }
+        Running {
+            store,
+            component: block.component.clone(),
+            kind: block.kind,
+            interface,
+            instance: None,
+            started: Instant::now(),
+            wall,
+            cpu: limits.cpu,
+            sandbox: self.clone(),
+        }
     }
 }
 
@@ -99,7 +110,9 @@ impl Running {
         match self.call::<Outcome>(export).await? {
             Outcome::Done(text) => Ok(Ended::Done(text.map(|text| crate::report::shown(&text, SHOWN)))),
             Outcome::Deferred(reason) => Ok(Ended::Deferred(crate::report::shown(&reason, SHOWN))),
-            Outcome::Other(other) => Err(BlockError::Unrunnable(format!("it ended in a way that this host does not know: {}", other.type_name))),
+            Outcome::Other(other) => {
+                Err(BlockError::Unrunnable(format!("it ended in a way that this host does not know: {}", other.type_name)))
+            }
         }
     }
 
@@ -123,7 +136,8 @@ impl Running {
         let journal = &self.store.data().journal;
         let mut lines = journal.lines.clone();
         if journal.left_out > 0 {
-            lines.push(JournalLine { level: "warning".into(), message: format!("{} more lines were left out", journal.left_out) });
+            lines
+                .push(JournalLine { level: "warning".into(), message: format!("{} more lines were left out", journal.left_out) });
         }
         lines
     }
@@ -139,9 +153,10 @@ impl Running {
         match called {
             Err(_) => Err(BlockError::Timeout(wall)),
             Ok(Ok(Ok(done))) => Ok(done),
-            Ok(Ok(Err(failure))) => {
-                Err(BlockError::GaveUp { message: crate::report::shown(&failure.message, SHOWN), cause: failure.cause })
-            }
+            Ok(Ok(Err(failure))) => Err(BlockError::GaveUp {
+                message: crate::report::shown(&failure.message, SHOWN),
+                cause: failure.cause.map(Box::new),
+            }),
             Ok(Err(error)) => Err(self.explain(&error)),
         }
     }
@@ -178,14 +193,19 @@ impl Running {
             return BlockError::Trapped(format!("the block panicked: {panic}"));
         }
         match error.downcast_ref::<Trap>() {
-            Some(Trap::Interrupt) => BlockError::Trapped(format!("the block computed for longer than {} s", self.cpu.as_secs_f32())),
+            Some(Trap::Interrupt) => {
+                BlockError::Trapped(format!("the block computed for longer than {} s", self.cpu.as_secs_f32()))
+            }
             Some(Trap::StackOverflow) => BlockError::Trapped("the block's stack overflowed: it recurses too deep".into()),
             Some(Trap::MemoryOutOfBounds) => {
                 BlockError::Trapped("the block reached beyond its memory: its stack overflowed, or its code is broken".into())
             }
             Some(trap) => BlockError::Trapped(format!("the block's code broke: {trap}")),
             None if self.instance.is_none() => BlockError::Unrunnable(crate::report::shown(&format!("{error:#}"), SHOWN)),
-            None => BlockError::Trapped(format!("the block broke its contract: {}", crate::report::shown(&format!("{error:#}"), SHOWN))),
+            None => BlockError::Trapped(format!(
+                "the block broke its contract: {}",
+                crate::report::shown(&format!("{error:#}"), SHOWN)
+            )),
         }
     }
 }

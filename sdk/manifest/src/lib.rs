@@ -145,10 +145,16 @@ impl Manifest {
             return Err(("title", "the title is empty: say in a line what the block does".into()));
         }
         if self.kind == Kind::Rule && self.transaction == Transaction::None {
-            return Err(("transaction", "a rule runs inside a transaction: only a migration can say `transaction = \"none\"`".into()));
+            return Err((
+                "transaction",
+                "a rule runs inside a transaction: only a migration can say `transaction = \"none\"`".into(),
+            ));
         }
         if self.transaction == Transaction::None && self.on_failure == OnFailure::Defer {
-            return Err(("on-failure", "a migration outside a transaction cannot be rolled back, so it cannot be deferred".into()));
+            return Err((
+                "on-failure",
+                "a migration outside a transaction cannot be rolled back, so it cannot be deferred".into(),
+            ));
         }
         if self.after.contains(&self.id) {
             return Err(("after", "the block is to run after itself".into()));
@@ -162,7 +168,6 @@ impl Manifest {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
     const LEAST: &str = "id = \"a_1\"\nkind = \"migration\"\ntitle = \"t\"\n";

@@ -187,10 +187,12 @@ impl FromStr for Columns {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let name: ColumnName = text
-            .strip_suffix(".*")
-            .map_or_else(|| text.parse(), |table| format!("{table}.{ANY}").parse())
-            .map_err(|_| format!("`{text}` names no columns: write `table.column` or `table.*`, with `schema.` before it if it is not public"))?;
+        let name: ColumnName =
+            text.strip_suffix(".*").map_or_else(|| text.parse(), |table| format!("{table}.{ANY}").parse()).map_err(|_| {
+                format!(
+                    "`{text}` names no columns: write `table.column` or `table.*`, with `schema.` before it if it is not public"
+                )
+            })?;
         Ok(Columns { table: name.table, column: (name.column != ANY).then_some(name.column) })
     }
 }

@@ -104,7 +104,9 @@ impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = self.kind();
         match self {
-            Object::Table(name) | Object::Function(name) | Object::View(name) | Object::Sequence(name) => write!(f, "{kind} {name}"),
+            Object::Table(name) | Object::Function(name) | Object::View(name) | Object::Sequence(name) => {
+                write!(f, "{kind} {name}")
+            }
             Object::Column { name, .. } => write!(f, "{kind} {name}"),
             Object::Index { name, .. } => write!(f, "{kind} {name}"),
             Object::Constraint { name, table, .. } | Object::Trigger { name, table } => write!(f, "{kind} {name} on {table}"),
@@ -162,15 +164,22 @@ impl TryFrom<Written> for Object {
 
     fn try_from(mut w: Written) -> Result<Object, String> {
         let object = if let Some(name) = w.column.take() {
-            Object::Column { name: name.parse()?, data_type: w.data_type.take(), nullable: w.nullable.take(), default: w.default.take() }
+            Object::Column {
+                name: name.parse()?,
+                data_type: w.data_type.take(),
+                nullable: w.nullable.take(),
+                default: w.default.take(),
+            }
         } else if let Some(name) = w.index.take() {
             let (columns, unique, predicate) = (w.columns.take(), w.unique.take(), w.predicate.take());
             Object::Index { name, table: w.table.take(), columns, unique, predicate }
         } else if let Some(name) = w.constraint.take() {
-            let table = w.table.take().ok_or_else(|| format!("constraint `{name}` needs the table that it is on: `table = \"…\"`"))?;
+            let table =
+                w.table.take().ok_or_else(|| format!("constraint `{name}` needs the table that it is on: `table = \"…\"`"))?;
             Object::Constraint { name, table, definition: w.definition.take() }
         } else if let Some(name) = w.trigger.take() {
-            let table = w.table.take().ok_or_else(|| format!("trigger `{name}` needs the table that it is on: `table = \"…\"`"))?;
+            let table =
+                w.table.take().ok_or_else(|| format!("trigger `{name}` needs the table that it is on: `table = \"…\"`"))?;
             Object::Trigger { name, table }
         } else if let Some(name) = w.enumeration.take() {
             Object::Enum { name, value: w.value.take() }
@@ -185,7 +194,10 @@ impl TryFrom<Written> for Object {
         } else if let Some(name) = w.table.take() {
             Object::Table(name)
         } else {
-            return Err("an object needs one of: table, column, index, constraint, trigger, function, view, sequence, extension, enum".into());
+            return Err(
+                "an object needs one of: table, column, index, constraint, trigger, function, view, sequence, extension, enum"
+                    .into(),
+            );
         };
         match w.left_over() {
             Some(field) => Err(format!("{object}: `{field}` does not belong to {} {}", article(object.kind()), object.kind())),

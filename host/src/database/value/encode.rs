@@ -117,7 +117,11 @@ fn fit_scalar(scalar: &Scalar, of: &Type) -> Result<Encoded, String> {
         (Scalar::Jsonb(_), _) => return wrong("a json document"),
         (Scalar::Other(typed), _) => {
             let named = typed.type_name.is_empty() || typed.type_name == of.name() || typed.type_name == type_name(of);
-            return if named { Ok(Encoded::Text(typed.text.clone())) } else { wrong(&format!("a value of type {}", typed.type_name)) };
+            return if named {
+                Ok(Encoded::Text(typed.text.clone()))
+            } else {
+                wrong(&format!("a value of type {}", typed.type_name))
+            };
         }
     }
     Ok(Encoded::Binary(out))
@@ -160,7 +164,8 @@ fn fit_array(array: &Array, element: &Type, of: &Type) -> Result<Encoded, String
 }
 
 fn is_text(of: &Type) -> bool {
-    matches!(*base(of), Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::JSON) || matches!(base(of).kind(), Kind::Enum(_))
+    matches!(*base(of), Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::JSON)
+        || matches!(base(of).kind(), Kind::Enum(_))
 }
 
 /// An array as its input function reads it: `[0:1]={"a",NULL}`. For elements that go as text.
@@ -174,7 +179,11 @@ fn text_array(array: &Array, elements: Vec<Encoded>, of: &Type) -> Result<String
             Encoded::Binary(_) => return Err(format!("elements of different types were given for {}", of.name())),
         });
     }
-    let bounds: String = array.dimensions.iter().map(|d| format!("[{}:{}]", d.lower_bound, i64::from(d.lower_bound) + i64::from(d.length) - 1)).collect();
+    let bounds: String = array
+        .dimensions
+        .iter()
+        .map(|d| format!("[{}:{}]", d.lower_bound, i64::from(d.lower_bound) + i64::from(d.length) - 1))
+        .collect();
     for dimension in array.dimensions.iter().rev() {
         let length = usize::try_from(dimension.length).unwrap_or(usize::MAX).max(1);
         texts = texts.chunks(length).map(|chunk| format!("{{{}}}", chunk.join(","))).collect();

@@ -37,7 +37,8 @@ pub(super) fn to_text(bytes: &[u8]) -> Option<String> {
     if scale > 0 {
         text.push('.');
         let groups = scale.div_ceil(4);
-        let fraction: String = (1..=groups).map(|group| format!("{:04}", at(-i64::try_from(group).unwrap_or(i64::MAX)))).collect();
+        let fraction: String =
+            (1..=groups).map(|group| format!("{:04}", at(-i64::try_from(group).unwrap_or(i64::MAX)))).collect();
         text.push_str(fraction.get(..scale)?);
     }
     Some(text)

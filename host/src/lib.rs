@@ -20,6 +20,7 @@
 //! `ledger`, `report`. There is no global state: two hosts in one process do not know of each other.
 
 mod boot;
+mod contract;
 mod database;
 mod error;
 mod host;

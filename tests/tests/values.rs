@@ -62,7 +62,21 @@ fn numerics() -> Text {
         string_regex("-?0\\.0{0,40}[0-9]{0,9}0{0,20}").unwrap().boxed(),
         string_regex("-?[1-9]0{0,60}\\.?0{0,20}").unwrap().boxed(),
         (any::<i32>(), -900_i32..900).prop_map(|(digits, exponent)| format!("{digits}e{exponent}")).boxed(),
-        words(&["0", "-0", "0.0000", "NaN", "Infinity", "-Infinity", "1e131071", "-1e-16383", "9999", "10000", "0.0001", "0.00001", "1e-4"]),
+        words(&[
+            "0",
+            "-0",
+            "0.0000",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "1e131071",
+            "-1e-16383",
+            "9999",
+            "10000",
+            "0.0001",
+            "0.00001",
+            "1e-4",
+        ]),
     ])
 }
 
@@ -77,7 +91,8 @@ fn dates(last: u32) -> Text {
 }
 
 fn times() -> Text {
-    let clock = (0_u32..24, 0_u32..60, 0_u32..60, 0_u32..1_000_000).prop_map(|(h, m, s, us)| format!("{h:02}:{m:02}:{s:02}.{us:06}"));
+    let clock =
+        (0_u32..24, 0_u32..60, 0_u32..60, 0_u32..1_000_000).prop_map(|(h, m, s, us)| format!("{h:02}:{m:02}:{s:02}.{us:06}"));
     any_of([clock.boxed(), words(&["00:00:00", "23:59:59.999999", "24:00:00", "12:00:00.000001"])])
 }
 
@@ -100,12 +115,28 @@ fn intervals() -> Text {
     let sql = |(months, days, us): (i32, i32, i64)| format!("{months} months {days} days {us} microseconds");
     // The outermost values are `infinity` since PostgreSQL 17.
     let wide = wide.prop_map(|(m, d, us)| (m / 2, d / 2, us / 2));
-    any_of([wide.prop_map(sql).boxed(), small.prop_map(sql).boxed(), words(&["0", "1 month", "30 days", "24:00:00", "-1 day 00:00:00.000001"])])
+    any_of([
+        wide.prop_map(sql).boxed(),
+        small.prop_map(sql).boxed(),
+        words(&["0", "1 month", "30 days", "24:00:00", "-1 day 00:00:00.000001"]),
+    ])
 }
 
 fn json() -> Text {
     let leaf = any_of([
-        words(&["null", "true", "false", "1.2300", "-0", "1e400", "123456789012345678901234567890.5", "\"\"", "{}", "[]", "\"\\u00e9\\n\""]),
+        words(&[
+            "null",
+            "true",
+            "false",
+            "1.2300",
+            "-0",
+            "1e400",
+            "123456789012345678901234567890.5",
+            "\"\"",
+            "{}",
+            "[]",
+            "\"\\u00e9\\n\"",
+        ]),
         any_text(8).prop_map(|text| serde_json::to_string(&text).unwrap()).boxed(),
     ]);
     leaf.prop_recursive(3, 12, 3, |inner| {
@@ -124,7 +155,11 @@ fn floats<T: Debug + ToString>(any: impl Strategy<Value = T> + 'static, edges: &
         "-inf" => "-Infinity".to_owned(),
         _ => text,
     };
-    any_of([any.prop_map(move |v| named(v.to_string())).boxed(), words(&["0", "-0", "NaN", "Infinity", "-Infinity", "0.1"]), words(edges)])
+    any_of([
+        any.prop_map(move |v| named(v.to_string())).boxed(),
+        words(&["0", "-0", "NaN", "Infinity", "-Infinity", "0.1"]),
+        words(edges),
+    ])
 }
 
 fn bounds(inner: Text, empty: bool) -> Text {
@@ -143,7 +178,10 @@ fn types() -> Vec<Tested> {
         of("bigint", integers([i64::MIN, 0, i64::MAX])),
         of("oid", integers([u32::MIN, 1, u32::MAX])),
         of("real", floats(prop::num::f32::ANY, &["1.1754944e-38", "3.4028235e38", "1e-45", "16777217"])),
-        of("double precision", floats(prop::num::f64::ANY, &["2.2250738585072014e-308", "1.7976931348623157e308", "5e-324", "0.30000000000000004"])),
+        of(
+            "double precision",
+            floats(prop::num::f64::ANY, &["2.2250738585072014e-308", "1.7976931348623157e308", "5e-324", "0.30000000000000004"]),
+        ),
         of("numeric", numerics()),
         of("numeric(30,7)", string_regex("-?[0-9]{1,20}(\\.[0-9]{0,9})?").unwrap().boxed()),
         of("text", any_text(40)),
@@ -151,7 +189,12 @@ fn types() -> Vec<Tested> {
         of("char(5)", any_text(5)),
         of("name", any_text(12)),
         of("\"char\"", words(&["a", "", "\\200", "\"", "\\", ","])),
-        of("bytea", vec(any::<u8>(), 0..40).prop_map(|bytes| bytes.iter().fold("\\x".to_owned(), |all, byte| format!("{all}{byte:02x}"))).boxed()),
+        of(
+            "bytea",
+            vec(any::<u8>(), 0..40)
+                .prop_map(|bytes| bytes.iter().fold("\\x".to_owned(), |all, byte| format!("{all}{byte:02x}")))
+                .boxed(),
+        ),
         of("uuid", any::<u128>().prop_map(|v| format!("{v:032x}")).boxed()),
         of("date", any_of([dates(5_874_000), words(&["infinity", "-infinity", "2000-01-01", "1999-12-31"])])),
         of("time", times()),
@@ -216,12 +259,15 @@ fn arrays(of: &Tested) -> Text {
             let mut parts: Vec<String> = elements
                 .into_iter()
                 .take(count)
-                .map(|element| element.map_or("NULL".to_owned(), |text| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))))
+                .map(|element| {
+                    element.map_or("NULL".to_owned(), |text| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
+                })
                 .collect();
             for (length, _) in shape.iter().rev() {
                 parts = parts.chunks(*length).map(|part| format!("{{{}}}", part.join(&delimiter.to_string()))).collect();
             }
-            let bounds: String = shape.iter().map(|(length, lower)| format!("[{lower}:{}]", lower + *length as i32 - 1)).collect();
+            let bounds: String =
+                shape.iter().map(|(length, lower)| format!("[{lower}:{}]", lower + *length as i32 - 1)).collect();
             format!("{bounds}={}", parts[0])
         })
         .boxed()
@@ -243,7 +289,12 @@ impl Echo {
             let database = TestDatabase::empty().await;
             let columns: String = types.iter().enumerate().map(|(place, of)| format!(", c{place} {of}")).collect();
             let set = format!("alter database {} set timezone = 'America/St_Johns'", database.name);
-            database.client().await.batch_execute(&format!("{MADE} create table echo (id integer primary key{columns}); {set}")).await.unwrap();
+            database
+                .client()
+                .await
+                .batch_execute(&format!("{MADE} create table echo (id integer primary key{columns}); {set}"))
+                .await
+                .unwrap();
             database
         });
         Echo { runtime, database, columns: types.to_vec(), folder: guests(&["echo"]) }
@@ -251,7 +302,8 @@ impl Echo {
 
     /// Settings of the database, for all later connections.
     fn set(&self, settings: &[&str]) {
-        let all: Vec<String> = settings.iter().map(|setting| format!("alter database {} set {setting}", self.database.name)).collect();
+        let all: Vec<String> =
+            settings.iter().map(|setting| format!("alter database {} set {setting}", self.database.name)).collect();
         self.runtime.block_on(async { self.database.client().await.batch_execute(&all.join(";")).await }).unwrap();
     }
 
@@ -296,7 +348,9 @@ fn check(rows: impl Strategy<Value = Vec<Vec<Option<String>>>>, echo: &Echo, cas
         Ok(()) => {}
         // The smallest rows that fail, without the many columns that are NULL in them.
         Err(TestError::Fail(reason, rows)) => {
-            let fields = |row: Vec<Option<String>>| echo.columns.iter().cloned().zip(row).filter(|(_, field)| field.is_some()).collect::<Vec<_>>();
+            let fields = |row: Vec<Option<String>>| {
+                echo.columns.iter().cloned().zip(row).filter(|(_, field)| field.is_some()).collect::<Vec<_>>()
+            };
             panic!("{reason}\nwith {:?}", rows.into_iter().map(fields).collect::<Vec<_>>());
         }
         Err(error) => panic!("{error}"),
@@ -326,11 +380,18 @@ fn an_array_of_every_type_comes_back_with_its_nulls_dimensions_and_bounds() {
 /// What goes to the guest as text is written by the server, in a form that the database's settings choose.
 #[test]
 fn settings_of_the_database_that_shorten_what_it_prints_lose_nothing() {
-    let chosen = ["real", "double precision", "timestamptz", "interval", "bytea", "point", "box", "timetz", "tstzrange", "money", "pair"];
+    let chosen =
+        ["real", "double precision", "timestamptz", "interval", "bytea", "point", "box", "timetz", "tstzrange", "money", "pair"];
     let mut types: Vec<Tested> = types().into_iter().filter(|of| chosen.contains(&of.name)).collect();
-    types.push(Tested { name: "spans", values: words(&["(\"1 mon -1 days\",1.1)", "(\"-1 year 2 days -00:00:01\",0.30000000000000004)"]), delimiter: ',' });
+    types.push(Tested {
+        name: "spans",
+        values: words(&["(\"1 mon -1 days\",1.1)", "(\"-1 year 2 days -00:00:01\",0.30000000000000004)"]),
+        delimiter: ',',
+    });
     let echo = Echo::new(&[]);
-    echo.runtime.block_on(async { echo.database.client().await.batch_execute("create type spans as (i interval, f float8)").await }).unwrap();
+    echo.runtime
+        .block_on(async { echo.database.client().await.batch_execute("create type spans as (i interval, f float8)").await })
+        .unwrap();
     let names: Vec<String> = types.iter().flat_map(|of| [of.name.to_owned(), format!("{}[]", of.name)]).collect();
     let echo = Echo { columns: names.clone(), ..echo };
     let add: Vec<String> = names.iter().enumerate().map(|(place, of)| format!("alter table echo add c{place} {of}")).collect();
@@ -350,9 +411,15 @@ fn settings_of_the_database_that_shorten_what_it_prints_lose_nothing() {
 fn a_numeric_is_read_exactly_as_the_server_prints_it() {
     let echo = Echo::new(&["numeric".to_owned(), "numeric(60,30)".to_owned(), "numeric[]".to_owned()]);
     // Groups of four decimal digits that begin, end or are zero are where a reader goes wrong.
-    let groups = || vec(any_of([words(&["0000", "0001", "1000", "9999", "0010"]), string_regex("[0-9]{4}").unwrap().boxed()]), 0..12).prop_map(|all| all.concat());
-    let grouped = ("-?", string_regex("[0-9]{1,4}").unwrap(), groups(), groups(), string_regex("[0-9]{0,3}").unwrap(), any::<bool>())
-        .prop_map(|(_, first, before, after, last, minus)| format!("{}{first}{before}.{after}{last}", if minus { "-" } else { "" }));
+    let groups = || {
+        vec(any_of([words(&["0000", "0001", "1000", "9999", "0010"]), string_regex("[0-9]{4}").unwrap().boxed()]), 0..12)
+            .prop_map(|all| all.concat())
+    };
+    let grouped =
+        ("-?", string_regex("[0-9]{1,4}").unwrap(), groups(), groups(), string_regex("[0-9]{0,3}").unwrap(), any::<bool>())
+            .prop_map(|(_, first, before, after, last, minus)| {
+                format!("{}{first}{before}.{after}{last}", if minus { "-" } else { "" })
+            });
     let numeric = any_of([grouped.boxed(), numerics()]);
     let small = string_regex("-?[0-9]{1,30}\\.[0-9]{0,30}").unwrap().boxed();
     let array = arrays(&Tested { name: "numeric", values: numeric.clone(), delimiter: ',' });

@@ -1,12 +1,10 @@
 //! From what went wrong to what the report says.
 
 use crate::{
+    contract::{Check, DatabaseError, Error},
     database::session::FailedStatement,
     report::{ErrorClass, ReportError, shown},
-    sandbox::{
-        BlockError,
-        contract::{Check, DatabaseError, Error},
-    },
+    sandbox::BlockError,
 };
 
 /// The most of a statement that a report shows, in bytes.

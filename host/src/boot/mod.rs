@@ -11,7 +11,7 @@ mod transaction;
 pub(crate) mod verify;
 
 use crate::{
-    database::{Canceller, Connection, catalog::Existing, lock::Held},
+    database::{Canceller, Connection, catalog::Existing, lock::Held, session::EXACT},
     error::BootError,
     host::Host,
     ledger::{Known, LedgerError, Record, Row},
@@ -116,7 +116,7 @@ async fn boot(host: &Host, canceller: &OnceLock<Canceller>) -> Result<Report, Bo
 async fn open(host: &Host, loaded: &Loaded, connection: &Connection, _: &Held) -> Result<(Plan, Record), BootError> {
     let ledger = &host.ledger;
     let unwritten = |source| BootError::Ledger(LedgerError::Database { schema: ledger.schema.clone(), doing: "written", source });
-    connection.send(&ledger.create()).await.map_err(unwritten)?;
+    connection.send(&format!("{EXACT}; {}", ledger.create())).await.map_err(unwritten)?;
     let known = Known::read(&connection.send(&ledger.known_query()).await.map_err(unwritten)?, 0);
     let plan = Plan::new(&loaded.components, &loaded.order, &known);
     let wanted = plan::wanted(&plan, &loaded.components);

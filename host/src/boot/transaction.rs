@@ -59,18 +59,13 @@ fn session_of(sets: &crate::database::ResultSets, place: usize) -> Vec<Option<St
     row.map(|row| (0..row.len()).map(|at| row.try_get(at).ok().flatten().map(str::to_owned)).collect()).unwrap_or_default()
 }
 
-/// How the server prints what the contract has no case for: nothing is left out, whatever the database's settings say.
-/// Abbreviated time zones and rounded floats would come back as other values.
-pub(super) const EXACT: [(&str, &str); 3] = [("extra_float_digits", "1"), ("datestyle", "ISO"), ("intervalstyle", "postgres")];
-
 /// The settings of a block's transaction. They end with it.
 pub(super) fn settings(host: &Host) -> String {
     let limits = &host.limits;
     let path: Vec<String> = host.search_path.split(',').map(|schema| name(schema.trim())).collect();
-    let exact: String = EXACT.iter().map(|(setting, value)| format!("; set local {setting} = {value}")).collect();
     format!(
         "set local search_path = {}; set local lock_timeout = {}; set local statement_timeout = {};
-         set local idle_in_transaction_session_timeout = {}; set local client_min_messages = warning{exact}",
+         set local idle_in_transaction_session_timeout = {}; set local client_min_messages = warning",
         path.join(", "),
         limits.lock.as_millis(),
         limits.statement.as_millis(),

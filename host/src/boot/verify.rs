@@ -1,11 +1,11 @@
 //! The post-conditions of all blocks that were applied, looked at read-only: `plinth verify`.
 
-use super::{Loaded, preview::known};
+use super::{Loaded, preview::known, transaction::settings};
 use crate::{
     database::{
         effects::Counters,
         policy::{Phase, Policy},
-        session::Session,
+        session::{EXACT, Session},
     },
     error::BootError,
     host::Host,
@@ -54,6 +54,8 @@ pub(crate) async fn verify(host: &Host) -> Result<Verification, BootError> {
     let sandbox = host.sandbox()?;
     let unreadable =
         |source| BootError::Ledger(LedgerError::Database { schema: host.ledger.schema.clone(), doing: "read", source });
+    connection.send(EXACT).await.map_err(unreadable)?;
+    let begin = format!("begin read only; {}", settings(host));
     let mut found = Verification { blocks: Vec::new(), not_applied: Vec::new() };
     for component in loaded.order.iter().filter_map(|place| loaded.components.get(*place)) {
         let manifest = &component.manifest;
@@ -61,7 +63,7 @@ pub(crate) async fn verify(host: &Host) -> Result<Verification, BootError> {
             found.not_applied.push(manifest.id.to_string());
             continue;
         }
-        connection.send("begin read only").await.map_err(unreadable)?;
+        connection.send(&begin).await.map_err(unreadable)?;
         let mut report = CheckReport { id: manifest.id.to_string(), kind: manifest.kind, conditions: 0, error: None };
         let compiled =
             component.bytes().map_err(|problem| ReportError::new(ErrorClass::Sandbox, problem.to_string())).and_then(|bytes| {

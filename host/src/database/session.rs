@@ -6,11 +6,15 @@ use super::{
     policy::{Phase, Policy, Wraps},
     value::{self, Raw, decode, is_native, parameters, type_name},
 };
+use crate::contract::{BudgetError, Column, DatabaseError, Error, Refusal, Rows, ValueError};
 use crate::sandbox::Limits;
-use crate::sandbox::contract::{BudgetError, Column, DatabaseError, Error, Refusal, Rows, ValueError};
 use futures_util::{StreamExt, pin_mut};
 use std::{collections::HashMap, sync::Arc};
 use tokio_postgres::{Statement, error::ErrorPosition, types::Type};
+
+/// How the server prints what the contract has no case for, whatever the database's own settings are: rounded floats and
+/// abbreviated time zones would be other values. For the whole session, before a block's first statement.
+pub(crate) const EXACT: &str = "set extra_float_digits = 1; set datestyle = iso; set intervalstyle = postgres";
 
 /// The statements of one block: counted, checked by the policy, limited.
 pub(crate) struct Session {

@@ -1,6 +1,6 @@
 //! What a component file says without being compiled.
 
-use crate::sandbox::contract::{PACKAGE, VERSION};
+use crate::contract::{PACKAGE, VERSION};
 use plinth_manifest::{Kind, Manifest, ManifestError, SECTION};
 use std::io;
 use wasmparser::{Encoding, Parser, Payload};

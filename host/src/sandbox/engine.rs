@@ -3,10 +3,9 @@
 use super::{
     Limits,
     cache::{Cache, CacheError},
-    contract::Rights,
     guest::Guest,
 };
-use crate::load::Digest;
+use crate::{contract::Rights, load::Digest};
 use std::{path::Path, sync::Arc, thread, time::Duration};
 use wasmtime::{
     Config, Engine, EngineWeak, InstanceAllocationStrategy,

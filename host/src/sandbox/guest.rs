@@ -1,22 +1,20 @@
 //! A guest's side of the host: what its imports do.
 
-use super::{
-    Limits,
+use super::Limits;
+use crate::{
     contract::{
-        Error, Rows, Value,
+        Error, Rows, SavepointHandle, Value,
         journal::{self, Level},
         sql, types,
     },
+    database::session::Session,
+    report::JournalLine,
 };
-use crate::{database::session::Session, report::JournalLine};
 use std::time::{Duration, Instant};
 use wasmtime::{
     ResourceLimiter, StoreLimits, StoreLimitsBuilder,
     component::{Resource, ResourceTable},
 };
-
-/// A sub-step that the guest holds.
-pub struct SavepointHandle(u32);
 
 /// All that belongs to one run of one block.
 pub(crate) struct Guest {

@@ -6,8 +6,6 @@ mod guest;
 mod limits;
 mod run;
 
-pub(crate) mod contract;
-
 pub use cache::CacheError;
 pub(crate) use engine::Sandbox;
 pub use limits::Limits;

@@ -1,11 +1,8 @@
 //! One run of one block: a store of its own, dropped after it.
 
-use super::{
-    Limits, Sandbox,
-    contract::{Check, Error, Failure, Outcome},
-    guest::Guest,
-};
+use super::{Limits, Sandbox, guest::Guest};
 use crate::{
+    contract::{Check, Error, Failure, Outcome},
     database::session::{FailedStatement, Session},
     load::Digest,
     report::JournalLine,

@@ -1,7 +1,7 @@
 //! From a column's bytes to a value.
 
 use super::{base, numeric, type_name};
-use crate::sandbox::contract::{Array, Dimension, Interval, Scalar, TypedText, Value};
+use crate::contract::{Array, Dimension, Interval, Scalar, TypedText, Value};
 use postgres_protocol::types as wire;
 use std::error::Error;
 use tokio_postgres::types::{FromSql, Kind, Type};

@@ -1,7 +1,7 @@
 //! From a value to a parameter's bytes. A value goes only to a type that holds it without loss; nothing is guessed.
 
 use super::{base, type_name};
-use crate::sandbox::contract::{Array, Scalar, Value, ValueError};
+use crate::contract::{Array, Scalar, Value, ValueError};
 use bytes::{BufMut, BytesMut};
 use postgres_protocol::{IsNull as WireNull, types as wire};
 use std::error::Error;
@@ -140,7 +140,7 @@ fn fit_array(array: &Array, element: &Type, of: &Type) -> Result<Encoded, String
         .map(|(scalar, place)| fit_scalar(scalar, element).map_err(|message| format!("element {place} of the array: {message}")))
         .collect::<Result<Vec<Encoded>, String>>()?;
     if elements.iter().any(|element| matches!(element, Encoded::Text(_))) && !is_text(element) {
-        return text_array(array, elements, of).map(Encoded::Text);
+        return text_array(array, elements, element, of).map(Encoded::Text);
     }
     let mut out = BytesMut::new();
     let dimensions = array.dimensions.iter().map(|dimension| wire::ArrayDimension {
@@ -169,7 +169,7 @@ fn is_text(of: &Type) -> bool {
 }
 
 /// An array as its input function reads it: `[0:1]={"a",NULL}`. For elements that go as text.
-fn text_array(array: &Array, elements: Vec<Encoded>, of: &Type) -> Result<String, String> {
+fn text_array(array: &Array, elements: Vec<Encoded>, element: &Type, of: &Type) -> Result<String, String> {
     let mut texts = Vec::with_capacity(elements.len());
     for element in elements {
         texts.push(match element {
@@ -186,12 +186,22 @@ fn text_array(array: &Array, elements: Vec<Encoded>, of: &Type) -> Result<String
         .collect();
     for dimension in array.dimensions.iter().rev() {
         let length = usize::try_from(dimension.length).unwrap_or(usize::MAX).max(1);
-        texts = texts.chunks(length).map(|chunk| format!("{{{}}}", chunk.join(","))).collect();
+        texts = texts.chunks(length).map(|chunk| format!("{{{}}}", chunk.join(delimiter(element)))).collect();
     }
     Ok(match texts.pop() {
         Some(text) if !bounds.is_empty() => format!("{bounds}={text}"),
         _ => "{}".to_owned(),
     })
+}
+
+/// What stands between the elements of an array's text: the type's `typdelim`, a comma but for these.
+fn delimiter(element: &Type) -> &'static str {
+    match base(element) {
+        &Type::BOX => ";",
+        // PostGIS.
+        other if matches!(other.name(), "geometry" | "geography") => ":",
+        _ => ",",
+    }
 }
 
 impl ToSql for Parameter {

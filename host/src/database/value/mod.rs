@@ -7,7 +7,7 @@ mod numeric;
 pub(crate) use decode::{Raw, decode, is_native};
 pub(crate) use encode::parameters;
 
-pub(crate) use crate::sandbox::contract::Value;
+pub(crate) use crate::contract::Value;
 use tokio_postgres::types::{Kind, Type};
 
 /// A type's name as the contract shows it: with its schema, unless that is `pg_catalog`.

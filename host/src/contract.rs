@@ -12,7 +12,7 @@ mod bindings {
         path: "../wit",
         world: "rights",
         imports: { default: async | trappable },
-        with: { "plinth:block/sql.savepoint": crate::sandbox::guest::SavepointHandle },
+        with: { "plinth:block/sql.savepoint": crate::contract::SavepointHandle },
     });
 }
 
@@ -22,3 +22,6 @@ pub(crate) use bindings::Rights;
 pub(crate) const VERSION: (u64, u64) = (0, 1);
 /// The package that all rights come from.
 pub(crate) const PACKAGE: &str = "plinth:block/";
+
+/// A sub-step that a guest holds, by its number in the session.
+pub struct SavepointHandle(pub(crate) u32);

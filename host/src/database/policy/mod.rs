@@ -1,0 +1,254 @@
+//! What a block may send: decided by parsing, before anything is sent, closed against what cannot be classified.
+
+mod class;
+mod writes;
+
+use crate::contract::Refusal;
+use class::{Class, classify};
+use plinth_manifest::{Columns, Manifest, Object, TableName};
+use squawk_syntax::{
+    SourceFile, SyntaxNode,
+    ast::{self, AstNode, PathRef, Stmt},
+};
+use writes::{identifier, writes};
+
+/// When a statement is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The block's work, inside the host's transaction.
+    Work,
+    /// The work of a migration outside a transaction.
+    Outside,
+    /// Post-conditions, read-only.
+    Verify,
+}
+
+/// What a block declared, and where it must not go.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    writes: Vec<Columns>,
+    provides: Vec<TableName>,
+    ledger: String,
+}
+
+/// What is known of a statement that may be sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Allowed {
+    /// Whether it can be part of a query: SELECT and its kin, or a statement with RETURNING.
+    pub(crate) wraps: Wraps,
+    /// Whether it changes definitions, so that what was prepared before may be stale.
+    pub(crate) defines: bool,
+}
+
+/// How a statement is put into another one that reads its columns as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wraps {
+    /// As a subquery.
+    Subquery,
+    /// As a WITH query: INSERT, UPDATE, DELETE with RETURNING.
+    With,
+    /// Not at all.
+    No,
+}
+
+impl Policy {
+    pub(crate) fn new(manifest: &Manifest, ledger: &str) -> Policy {
+        let provides = manifest.provides.iter().filter_map(|object| match object {
+            Object::Table(name) | Object::View(name) => Some(name.clone()),
+            _ => None,
+        });
+        Policy { writes: manifest.writes.clone(), provides: provides.collect(), ledger: ledger.to_owned() }
+    }
+
+    /// Whether rows of the table may change at all, by any statement, trigger or function.
+    pub(crate) fn may_change(&self, table: &TableName) -> bool {
+        is_temporary(&table.schema) || self.provides.contains(table) || self.writes.iter().any(|columns| columns.table == *table)
+    }
+
+    fn may_write(&self, table: &TableName, column: Option<&str>) -> bool {
+        is_temporary(&table.schema)
+            || self.provides.contains(table)
+            || self.writes.iter().any(|columns| {
+                columns.table == *table && (columns.column.is_none() || columns.column.as_deref() == column && column.is_some())
+            })
+    }
+
+    /// Looks at a statement.
+    ///
+    /// # Errors
+    ///
+    /// The rule that forbids it, and what to do instead.
+    pub(crate) fn check(&self, statement: &str, phase: Phase) -> Result<Allowed, Refusal> {
+        let parsed = SourceFile::parse(statement);
+        if let Some(error) = parsed.errors().first() {
+            let at = u32::from(error.range().start());
+            return Err(refusal("syntax", format!("the statement cannot be read, at character {}: {}", at + 1, error.message())));
+        }
+        let file = parsed.tree();
+        let mut statements = file.stmts().filter(|statement| !matches!(statement, Stmt::EmptyStmt(_)));
+        let (Some(only), None) = (statements.next(), statements.next()) else {
+            return Err(refusal("one-statement", "send one statement at a time, and not an empty one".into()));
+        };
+        let class = classify(&only);
+        class.allowed_in(phase)?;
+        self.spare_the_ledger(only.syntax())?;
+        if phase == Phase::Work {
+            for (table, column) in writes(only.syntax()) {
+                if !self.may_write(&table, column.as_deref()) {
+                    let name = Columns { table, column };
+                    return Err(refusal(
+                        "undeclared-write",
+                        format!(
+                            "the block writes {name}, which its manifest does not name: add \"{name}\" to writes in block.toml"
+                        ),
+                    ));
+                }
+            }
+        }
+        Ok(Allowed { wraps: class.wraps(only.syntax()), defines: matches!(class, Class::Define | Class::Alone) })
+    }
+
+    fn spare_the_ledger(&self, statement: &SyntaxNode) -> Result<(), Refusal> {
+        let named = statement
+            .descendants()
+            .filter_map(PathRef::cast)
+            .any(|path| path.qualifier().is_some_and(|q| identifier(q.syntax()) == self.ledger))
+            || statement
+                .descendants()
+                .filter_map(ast::Path::cast)
+                .any(|path| path.qualifier().is_some_and(|q| identifier(q.syntax()) == self.ledger));
+        if named {
+            return Err(refusal(
+                "ledger",
+                format!("the schema {} is the host's ledger: a block has no business there", self.ledger),
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn is_temporary(schema: &str) -> bool {
+    schema == "pg_temp" || schema.starts_with("pg_temp_")
+}
+
+fn refusal(rule: &str, message: String) -> Refusal {
+    Refusal { rule: rule.to_owned(), message, extra: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(writes: &[&str]) -> Policy {
+        Policy {
+            writes: writes.iter().map(|text| text.parse().unwrap()).collect(),
+            provides: Vec::new(),
+            ledger: "plinth".into(),
+        }
+    }
+
+    fn rule(policy: &Policy, statement: &str, phase: Phase) -> String {
+        policy.check(statement, phase).map_or_else(|refusal| refusal.rule, |_| "sent".to_owned())
+    }
+
+    #[test]
+    fn statements_that_take_the_transaction_or_the_session_are_not_sent() {
+        let none = policy(&[]);
+        for statement in [
+            "commit",
+            "COMMIT AND CHAIN",
+            "rollback",
+            "/* a */ commit -- b",
+            "begin",
+            "savepoint a",
+            "prepare transaction 'a'",
+            "release a",
+        ] {
+            assert_eq!(rule(&none, statement, Phase::Work), "transaction-control", "{statement}");
+        }
+        for statement in [
+            "set role none",
+            "reset all",
+            "set statement_timeout = 0",
+            "discard all",
+            "listen a",
+            "lock table t",
+            "set local lock_timeout = 0",
+        ] {
+            assert_eq!(rule(&none, statement, Phase::Work), "session", "{statement}");
+        }
+        for statement in [
+            "copy t from stdin",
+            "copy (select 1) to program 'id'",
+            "alter system set fsync = off",
+            "create role a",
+            "drop database d",
+        ] {
+            assert_eq!(rule(&none, statement, Phase::Work), "forbidden", "{statement}");
+        }
+        assert_eq!(rule(&none, "select 1; commit", Phase::Work), "one-statement");
+        assert_eq!(rule(&none, "", Phase::Work), "one-statement");
+        assert_eq!(rule(&none, "selec 1", Phase::Work), "syntax");
+    }
+
+    #[test]
+    fn a_write_needs_its_table_and_column_declared() {
+        let one = policy(&["t.a"]);
+        assert_eq!(rule(&one, "update t set a = 1", Phase::Work), "sent");
+        assert_eq!(rule(&one, "update public.T set A = 1 where b = 2", Phase::Work), "sent");
+        assert_eq!(rule(&one, "insert into t (a) values (1) on conflict (a) do update set a = 2", Phase::Work), "sent");
+        for statement in [
+            "update t set a = 1, b = 2",
+            "update t set (a, b) = (1, 2)",
+            "update other.t set a = 1",
+            "update \"T\" set a = 1",
+            "delete from t",
+            "truncate t",
+            "insert into t values (1)",
+            "insert into t (a, b) values (1, 2)",
+            "insert into t (a) values (1) on conflict (a) do update set b = 2",
+            "with w as (update u set a = 1 returning *) select * from w",
+            "merge into t using u on t.a = u.a when matched then delete",
+        ] {
+            assert_eq!(rule(&one, statement, Phase::Work), "undeclared-write", "{statement}");
+        }
+        let all = policy(&["t.*"]);
+        for statement in [
+            "delete from t",
+            "truncate t",
+            "insert into t values (1)",
+            "merge into t using u on t.a = u.a when matched then delete",
+        ] {
+            assert_eq!(rule(&all, statement, Phase::Work), "sent", "{statement}");
+        }
+        let error = one.check("update t set b = 1", Phase::Work).unwrap_err();
+        assert!(error.message.contains("add \"t.b\" to writes"), "{}", error.message);
+    }
+
+    #[test]
+    fn the_ledger_is_out_of_reach() {
+        let any = policy(&["plinth.blocks.*"]);
+        for statement in [
+            "delete from plinth.blocks",
+            "select * from plinth.boots",
+            "drop table \"plinth\".blocks",
+            "create table plinth.t ()",
+        ] {
+            assert_eq!(rule(&any, statement, Phase::Work), "ledger", "{statement}");
+        }
+    }
+
+    #[test]
+    fn each_phase_has_its_statements() {
+        let none = policy(&[]);
+        let concurrently = "create index concurrently if not exists i on t (a, b desc)";
+        assert_eq!(rule(&none, concurrently, Phase::Outside), "sent");
+        assert_eq!(rule(&none, concurrently, Phase::Work), "needs-no-transaction");
+        assert_eq!(rule(&none, "create index i on t (a)", Phase::Outside), "needs-transaction");
+        assert_eq!(rule(&none, "create table t (a int)", Phase::Work), "sent");
+        assert_eq!(rule(&none, "create table t (a int)", Phase::Verify), "read-only");
+        assert_eq!(rule(&none, "select a from t union select 1 order by 1", Phase::Verify), "sent");
+        assert_eq!(rule(&none, "alter type mood add value 'happy'", Phase::Outside), "sent");
+        assert_eq!(rule(&none, "drop index concurrently i", Phase::Outside), "sent");
+    }
+}

@@ -6,6 +6,7 @@ use crate::{
     load::Component,
     report::{BlockReport, BootState, JournalLine, Lock, ObjectChange, ReportError, RowCounts},
 };
+use plinth_manifest::Manifest;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -18,6 +19,8 @@ pub(crate) struct Row<'a> {
     team: Option<&'a str>,
     /// None if the component is gone.
     digest: Option<String>,
+    /// So that a later boot knows what a block was whose component is gone.
+    manifest: Option<&'a Manifest>,
     outcome: &'static str,
     duration_ms: f64,
     statements: u64,
@@ -38,6 +41,7 @@ impl<'a> Row<'a> {
             title: manifest.map_or("", |manifest| &manifest.title),
             team: manifest.and_then(|manifest| manifest.team.as_deref()),
             digest: component.map(|component| component.digest.to_string()),
+            manifest,
             outcome: report.outcome.as_str(),
             duration_ms: report.duration_ms,
             statements: report.statements,
@@ -103,7 +107,7 @@ impl Record {
         let json = literal(&serde_json::to_string(rows).unwrap_or_default());
         format!(
             "with r as (
-                select * from jsonb_to_recordset({json}::jsonb) as r (id text, kind text, title text, team text, digest text, outcome text,
+                select * from jsonb_to_recordset({json}::jsonb) as r (id text, kind text, title text, team text, digest text, manifest jsonb, outcome text,
                     duration_ms double precision, statements bigint, rows jsonb, objects jsonb, locks jsonb, message text, error jsonb, journal jsonb)
              ), o as (
                 insert into {schema}.outcomes (boot, block, outcome, started, duration_ms, statements, rows, objects, locks, message, error, journal)
@@ -111,10 +115,11 @@ impl Record {
                        locks, message, nullif(error, 'null'), journal from r
              )
              insert into {schema}.blocks as b (application, id, kind, title, team, digest, first_applied, last_boot, last_outcome, last_changed,
-                                               deferrals, retired_at)
+                                               deferrals, retired_at, manifest)
              select {application}, id, kind, title, team, coalesce(digest, ''),
                     case when outcome in ('applied', 'unchanged') then now() end, {boot}, outcome,
-                    case when outcome = 'applied' then now() end, (outcome = 'deferred')::int, case when outcome = 'retired' then now() end
+                    case when outcome = 'applied' then now() end, (outcome = 'deferred')::int, case when outcome = 'retired' then now() end,
+                    nullif(manifest, 'null')
              from r
              on conflict (application, id) do update set
                 kind = excluded.kind,
@@ -127,7 +132,8 @@ impl Record {
                 last_outcome = excluded.last_outcome,
                 last_changed = coalesce(excluded.last_changed, b.last_changed),
                 deferrals = case when excluded.last_outcome = 'deferred' then b.deferrals + 1 else 0 end,
-                retired_at = excluded.retired_at"
+                retired_at = excluded.retired_at,
+                manifest = coalesce(excluded.manifest, b.manifest)"
         )
     }
 

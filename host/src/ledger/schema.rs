@@ -69,6 +69,7 @@ impl Ledger {
                 deferrals integer not null default 0,
                 retired_at timestamptz,
                 renamed_from text,
+                manifest jsonb,
                 primary key (application, id));
             create table if not exists {schema}.outcomes (
                 boot bigint not null references {schema}.boots on delete cascade,

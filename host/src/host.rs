@@ -27,6 +27,7 @@ pub struct Host {
     pub(crate) ledger: Ledger,
     pub(crate) limits: Limits,
     pub(crate) expected: BTreeSet<String>,
+    pub(crate) accepted_removals: BTreeSet<String>,
     pub(crate) build: Option<String>,
     pub(crate) instance: String,
     pub(crate) lock_deadline: Duration,
@@ -50,6 +51,7 @@ impl Host {
             ledger: Ledger { schema: "plinth".into(), application: "api".into() },
             limits: Limits::default(),
             expected: BTreeSet::new(),
+            accepted_removals: BTreeSet::new(),
             build: None,
             instance: instance(),
             lock_deadline: Duration::from_secs(5 * 60),
@@ -78,6 +80,13 @@ impl Host {
     #[must_use]
     pub fn expect<I: Into<String>>(mut self, ids: impl IntoIterator<Item = I>) -> Host {
         self.expected.extend(ids.into_iter().map(Into::into));
+        self
+    }
+
+    /// Accepts that components are gone although something needs them or their work was never done.
+    #[must_use]
+    pub fn accept_removal<I: Into<String>>(mut self, ids: impl IntoIterator<Item = I>) -> Host {
+        self.accepted_removals.extend(ids.into_iter().map(Into::into));
         self
     }
 

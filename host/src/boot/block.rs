@@ -65,6 +65,12 @@ impl Boot<'_> {
         };
         let mut measured = worked.verify().await.map_err(Stopped::Broken)?.measure().await.map_err(Stopped::Broken)?;
         let effects = measured.effects.clone();
+        if component.manifest.kind == Kind::Rule
+            && !effects.rows.is_empty()
+            && let Err(error) = self.contested(component, &effects).await
+        {
+            return Err(Stopped::Broken(measured.fail(error)));
+        }
         let changed = effects.any() || component.manifest.kind == Kind::Migration;
         report.outcome = if changed { Outcome::Applied } else { Outcome::Unchanged };
         report.rows =

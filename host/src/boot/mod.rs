@@ -1,6 +1,7 @@
 //! One pass of the host: look, lock, plan, migrate, reconcile, settle, report.
 
 mod block;
+mod contest;
 mod failure;
 mod look;
 mod outside;
@@ -15,7 +16,7 @@ use crate::{
     error::BootError,
     host::Host,
     ledger::{Known, LedgerError, Record, Row},
-    load::Components,
+    load::{Component, Components},
     plan::{self, Action, Plan, PlanError, PlanProblem, Step},
     report::{BlockReport, BootReport, BootState, Outcome, Report},
     sandbox::Sandbox,
@@ -40,6 +41,7 @@ impl Loaded {
         let mut problems: Vec<PlanProblem> =
             components.missing(&host.expected).into_iter().map(|id| PlanProblem::Expected { id: id.to_owned() }).collect();
         let manifests: Vec<_> = components.iter().map(|component| &component.manifest).collect();
+        problems.extend(plan::conflicts(&manifests));
         let order = plan::order(&manifests).unwrap_or_else(|more| {
             problems.extend(more);
             Vec::new()
@@ -117,11 +119,11 @@ async fn open(host: &Host, loaded: &Loaded, connection: &Connection, _: &Held) -
     let ledger = &host.ledger;
     let unwritten = |source| BootError::Ledger(LedgerError::Database { schema: ledger.schema.clone(), doing: "written", source });
     connection.send(&format!("{EXACT}; {}", ledger.create())).await.map_err(unwritten)?;
-    let known = Known::read(&connection.send(&ledger.known_query()).await.map_err(unwritten)?, 0);
+    let known = Known::read(&connection.send(&ledger.known_query(&loaded.digest)).await.map_err(unwritten)?, 0);
     let plan = Plan::new(&loaded.components, &loaded.order, &known);
     let wanted = plan::wanted(&plan, &loaded.components);
     let existing = Existing::look_up(connection, &wanted).await.map_err(unwritten)?;
-    let problems = plan::requirements(&plan, &loaded.components, &existing);
+    let problems = plan.all_problems(&loaded.components, &known, &existing, &host.accepted_removals);
     if !problems.is_empty() {
         return Err(PlanError(problems).into());
     }
@@ -139,6 +141,7 @@ impl Boot<'_> {
             let Some(component) = self.loaded.components.get(step.component) else { continue };
             let report = match step.action {
                 Action::Skip => BlockReport::new(&component.manifest.id, component.manifest.kind, Outcome::Skipped),
+                _ if let Some(waiting) = self.waits(component) => waiting,
                 _ => {
                     tracing::info!(block = %component.manifest.id, "running");
                     self.block(component, step).await
@@ -161,6 +164,22 @@ impl Boot<'_> {
             return self.failed().await;
         }
         self.complete().await
+    }
+
+    /// A block that cannot run, since one that it needs put its work off in this boot.
+    fn waits(&self, component: &Component) -> Option<BlockReport> {
+        let manifest = &component.manifest;
+        let not_done = self.reports.iter().filter(|report| report.outcome == Outcome::Deferred || report.waits);
+        let mut not_done = not_done.filter_map(|report| self.component(&report.id));
+        let needs = |other: &&Component| {
+            manifest.after.contains(&other.manifest.id)
+                || other.manifest.provides.iter().any(|object| manifest.requires.iter().any(|required| required.same(object)))
+        };
+        let other = not_done.find(needs)?;
+        let mut report = BlockReport::new(&manifest.id, manifest.kind, Outcome::Skipped);
+        report.message = Some(format!("waits for {}, which put its work off", other.manifest.id));
+        report.waits = true;
+        Some(report)
     }
 
     fn skipped(&self, step: &Step) -> Option<BlockReport> {
@@ -215,7 +234,7 @@ impl Boot<'_> {
         Err(BootError::Failed(Box::new(self.report(BootState::Failed))))
     }
 
-    fn component(&self, id: &str) -> Option<&crate::load::Component> {
+    fn component(&self, id: &str) -> Option<&Component> {
         self.loaded.components.iter().find(|component| component.manifest.id == *id)
     }
 

@@ -12,7 +12,7 @@ use crate::{
 pub(crate) async fn preview(host: &Host) -> Result<Preview, BootError> {
     let loaded = Loaded::new(host)?;
     let connection = host.database.connect(&host.connection_name()).await?;
-    let known = known(host, &connection).await?;
+    let known = known(host, &connection, &loaded.digest).await?;
     let plan = Plan::new(&loaded.components, &loaded.order, &known);
     let wanted = plan::wanted(&plan, &loaded.components);
     let existing = Existing::look_up(&connection, &wanted).await.map_err(|source| LedgerError::Database {
@@ -20,18 +20,18 @@ pub(crate) async fn preview(host: &Host) -> Result<Preview, BootError> {
         doing: "read",
         source,
     })?;
-    let problems = plan::requirements(&plan, &loaded.components, &existing);
+    let problems = plan.all_problems(&loaded.components, &known, &existing, &host.accepted_removals);
     if problems.is_empty() { Ok(Preview::new(&plan, &loaded.components)) } else { Err(PlanError(problems).into()) }
 }
 
 /// What the ledger knows; nothing, if there is none.
-pub(super) async fn known(host: &Host, connection: &Connection) -> Result<Known, BootError> {
+pub(super) async fn known(host: &Host, connection: &Connection, digest: &str) -> Result<Known, BootError> {
     let ledger = &host.ledger;
     let look = ledger.read_look(ResultSets::of(connection.client(), &ledger.look_query()).await)?;
     if matches!(look, Look::Absent) {
         return Ok(Known::default());
     }
-    let sets = connection.send(&ledger.known_query()).await.map_err(|source| LedgerError::Database {
+    let sets = connection.send(&ledger.known_query(digest)).await.map_err(|source| LedgerError::Database {
         schema: ledger.schema.clone(),
         doing: "read",
         source,

@@ -1,4 +1,4 @@
-//! The end of a boot: the post-conditions once more, of every rule and of the migrations that this boot applied. A rule's own
+//! The end of a boot: a second pass of the rules that must change nothing, and the post-conditions once more, of every rule and of the migrations that this boot applied. A rule's own
 //! look came right after its own write; what a later block undid shows only here.
 
 use super::{
@@ -12,10 +12,11 @@ use crate::{
     },
     report::{ErrorClass, Outcome, ReportError},
 };
+use plinth_manifest::Kind;
 use std::sync::Arc;
 
 impl Boot<'_> {
-    /// Looks once more, in one read-only transaction. The error names the block.
+    /// Lets everything settle. The error names the block.
     pub(super) async fn settle(&self) -> Result<(), (String, ReportError)> {
         let ran: Vec<&str> = self
             .reports
@@ -25,19 +26,32 @@ impl Boot<'_> {
             .collect();
         let changed = self.reports.iter().filter(|report| report.outcome == Outcome::Applied).count();
         // Every block looked right before its COMMIT; if none changed anything, nothing can have changed since.
-        if ran.len() < 2 || changed == 0 {
+        if changed == 0 {
             return Ok(());
         }
         let broken = |id: &str, error: ReportError| (id.to_owned(), error);
         let first = ran.first().copied().unwrap_or_default();
-        let begin = format!("begin read only; {}", settings(self.host));
+        let begin = format!("begin isolation level read committed read write; {}", settings(self.host));
         self.connection.send(&begin).await.map_err(|error| broken(first, ReportError::of_host(&error, "BEGIN")))?;
-        let looked = self.look_again(&ran).await;
+        let looked = self.settled(&ran).await;
         if let Err(error) = self.connection.send("rollback").await {
             looked?;
             return Err(broken(first, ReportError::of_host(&error, "ROLLBACK")));
         }
         looked
+    }
+
+    /// The second pass, if a rule changed rows, and then the look, both in one transaction that is rolled back.
+    async fn settled(&self, ids: &[&str]) -> Result<(), (String, ReportError)> {
+        if self.reports.iter().any(|report| report.kind == Kind::Rule && report.outcome == Outcome::Applied) {
+            self.second_pass().await?;
+        }
+        let first = ids.first().copied().unwrap_or_default();
+        self.connection
+            .send("set transaction read only")
+            .await
+            .map_err(|error| (first.to_owned(), ReportError::of_host(&error, "the end of the boot")))?;
+        self.look_again(ids).await
     }
 
     async fn look_again(&self, ids: &[&str]) -> Result<(), (String, ReportError)> {

@@ -195,6 +195,11 @@ impl<'a> Measured<'a> {
         }
     }
 
+    /// Gives up what was measured.
+    pub(super) fn fail(self, error: ReportError) -> Broken<'a> {
+        self.transaction.broken(error)
+    }
+
     pub(super) fn running(&mut self) -> &mut Running {
         &mut self.transaction.running
     }

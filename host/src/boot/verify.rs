@@ -50,7 +50,7 @@ impl Verification {
 pub(crate) async fn verify(host: &Host) -> Result<Verification, BootError> {
     let loaded = Loaded::new(host)?;
     let connection = Arc::new(host.database.connect(&host.connection_name()).await?);
-    let known = known(host, &connection).await?;
+    let known = known(host, &connection, &loaded.digest).await?;
     let sandbox = host.sandbox()?;
     let unreadable =
         |source| BootError::Ledger(LedgerError::Database { schema: host.ledger.schema.clone(), doing: "read", source });

@@ -77,6 +77,9 @@ pub(super) struct Shared {
     /// A block that the build ships: refuse to start without it (repeatable)
     #[arg(long, value_name = "ID")]
     expect: Vec<String>,
+    /// A block whose component may be gone although something needs it (repeatable)
+    #[arg(long, value_name = "ID")]
+    accept_removal: Vec<String>,
     /// The application whose boots these are; applications do not see each other's
     #[arg(long, env = "PLINTH_APPLICATION", value_name = "NAME", default_value = "api")]
     application: String,
@@ -127,6 +130,7 @@ impl Shared {
         let host = Host::new(database)
             .folder(self.blocks)
             .expect(self.expect)
+            .accept_removal(self.accept_removal)
             .application(self.application)
             .ledger_schema(self.ledger_schema)
             .limits(limits);

@@ -2,13 +2,15 @@
 //! `verify-full` check it.
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
     },
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    server::ParsedCertificate,
 };
 use std::{path::Path, sync::Arc};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -30,10 +32,17 @@ pub(super) fn connector(verify: Verify, root: Option<&Path>) -> Result<MakeRustl
     let verifier: Arc<dyn ServerCertVerifier> = match (verify, root) {
         (Verify::Nothing, None) => Arc::new(Unverified(provider.clone())),
         _ => {
-            let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(root)?), provider.clone())
+            let roots = roots(root)?;
+            let mut store = RootCertStore::empty();
+            // The machine's own folder may hold what cannot be parsed; of a file that was named, all of it counts.
+            let (_, ignored) = store.add_parsable_certificates(roots.iter().cloned());
+            if let (Some(path), 1..) = (root, ignored) {
+                return Err(format!("sslrootcert {}: {ignored} of its certificates cannot be parsed", path.display()));
+            }
+            let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone())
                 .build()
                 .map_err(|error| format!("the root certificates cannot be used: {error}"))?;
-            if verify == Verify::Full { webpki } else { Arc::new(AnyName(webpki)) }
+            Arc::new(Rooted { webpki, roots, named: verify == Verify::Full })
         }
     };
     let config = ClientConfig::builder_with_provider(provider)
@@ -45,24 +54,17 @@ pub(super) fn connector(verify: Verify, root: Option<&Path>) -> Result<MakeRustl
     Ok(MakeRustlsConnect::new(config))
 }
 
-fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
-    let mut store = RootCertStore::empty();
-    match file {
-        Some(path) => {
-            let unreadable = |error: &dyn std::fmt::Display| format!("sslrootcert {}: {error}", path.display());
-            for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unreadable(&error))? {
-                let certificate = certificate.map_err(|error| unreadable(&error))?;
-                store.add(certificate).map_err(|error| unreadable(&error))?;
-            }
-        }
-        None => {
-            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    if store.is_empty() {
+fn roots(file: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, String> {
+    let roots = match file {
+        Some(path) => CertificateDer::pem_file_iter(path)
+            .and_then(Iterator::collect)
+            .map_err(|error| format!("sslrootcert {}: {error}", path.display()))?,
+        None => rustls_native_certs::load_native_certs().certs,
+    };
+    if roots.is_empty() {
         return Err("no root certificate is at hand to verify the server with: name one with sslrootcert=FILE".into());
     }
-    Ok(store)
+    Ok(roots)
 }
 
 /// libpq's `require`.
@@ -104,11 +106,15 @@ impl ServerCertVerifier for Unverified {
     }
 }
 
-/// libpq's `verify-ca`: the chain counts, the name does not.
+/// libpq's `verify-full`, and `verify-ca`, to which the name does not matter.
 #[derive(Debug)]
-struct AnyName(Arc<WebPkiServerVerifier>);
+struct Rooted {
+    webpki: Arc<WebPkiServerVerifier>,
+    roots: Vec<CertificateDer<'static>>,
+    named: bool,
+}
 
-impl ServerCertVerifier for AnyName {
+impl ServerCertVerifier for Rooted {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -117,9 +123,17 @@ impl ServerCertVerifier for AnyName {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        use rustls::CertificateError::{NotValidForName, NotValidForNameContext};
-        match self.0.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
-            Err(Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. })) => {
+        use CertificateError::{NotValidForName, NotValidForNameContext, Other};
+        match self.webpki.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
+            Err(Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. })) if !self.named => {
+                Ok(ServerCertVerified::assertion())
+            }
+            // A server's certificate with the flags of an authority, as PostgreSQL's manual makes them with `openssl req -x509`:
+            // webpki refuses it, after its dates were looked at. If it is itself a root, it is the one that was asked for.
+            Err(Error::InvalidCertificate(Other(_))) if self.roots.contains(end_entity) => {
+                if self.named {
+                    verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)?;
+                }
                 Ok(ServerCertVerified::assertion())
             }
             other => other,
@@ -132,7 +146,7 @@ impl ServerCertVerifier for AnyName {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, cert, signed)
+        self.webpki.verify_tls12_signature(message, cert, signed)
     }
 
     fn verify_tls13_signature(
@@ -141,10 +155,10 @@ impl ServerCertVerifier for AnyName {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, cert, signed)
+        self.webpki.verify_tls13_signature(message, cert, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.webpki.supported_verify_schemes()
     }
 }

@@ -21,7 +21,8 @@ pub(super) fn take_tls(address: &str) -> Taken {
         _ => (None, address, ' '),
     };
     let mut kept = Vec::new();
-    for option in options.split(separator).filter(|option| !option.is_empty()) {
+    // Blanks in a row may be part of a quoted word.
+    for option in options.split(separator).filter(|option| !url || !option.is_empty()) {
         match option.split_once('=') {
             Some(("sslmode", mode @ ("verify-ca" | "verify-full"))) => {
                 taken.verify = Some(if mode == "verify-ca" { Verify::Chain } else { Verify::Full });
@@ -70,7 +71,7 @@ mod tests {
 
     #[test]
     fn an_address_without_them_stays_as_it_is() {
-        for address in ["postgres://u@h/d", "postgresql:///d?host=/tmp", "host=/tmp dbname=d"] {
+        for address in ["postgres://u@h/d", "postgresql:///d?host=/tmp", "host=/tmp dbname=d", "dbname='two  blanks' user=u"] {
             assert_eq!(take_tls(address), Taken { rest: address.to_owned(), ..Taken::default() });
         }
     }

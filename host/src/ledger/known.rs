@@ -1,13 +1,17 @@
 //! What the ledger knows of each block.
 
 use super::Ledger;
-use crate::database::ResultSets;
-use plinth_manifest::Kind;
+use crate::database::{ResultSets, literal};
+use plinth_manifest::{Kind, Object};
 use std::collections::BTreeMap;
 
 /// What the ledger knows of the blocks of an application.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Known(BTreeMap<String, Entry>);
+pub(crate) struct Known {
+    entries: BTreeMap<String, Entry>,
+    /// Whether a boot with the same set of components was complete before: then this one rolls a release back.
+    pub(crate) ran_before: bool,
+}
 
 /// What it knows of one block.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,24 +27,26 @@ pub(crate) struct Entry {
     pub(crate) deferrals: u32,
     /// Whether its component is gone.
     pub(crate) retired: bool,
+    /// What it provided, by the manifest that it had.
+    pub(crate) provides: Vec<Object>,
 }
 
 impl Known {
     pub(crate) fn has(&self, id: &str) -> bool {
-        self.0.contains_key(id)
+        self.entries.contains_key(id)
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<&Entry> {
-        self.0.get(id)
+        self.entries.get(id)
     }
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
-        self.0.iter().map(|(id, entry)| (id.as_str(), entry))
+        self.entries.iter().map(|(id, entry)| (id.as_str(), entry))
     }
 
     #[cfg(test)]
     pub(crate) fn of(entries: impl IntoIterator<Item = (&'static str, Entry)>) -> Known {
-        Known(entries.into_iter().map(|(id, entry)| (id.to_owned(), entry)).collect())
+        Known { entries: entries.into_iter().map(|(id, entry)| (id.to_owned(), entry)).collect(), ran_before: false }
     }
 
     /// Reads the rows of [`Ledger::known_query`].
@@ -54,21 +60,27 @@ impl Known {
                 started: field(4)? == "t",
                 deferrals: field(5)?.parse().ok()?,
                 retired: field(6)? == "t",
+                // A manifest of a newer host may name what this one does not know.
+                provides: field(7).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
             };
             Some((field(0)?.to_owned(), entry))
         };
-        Known(sets.set_from_end(place).iter().filter_map(entry).collect())
+        Known {
+            entries: sets.set_from_end(place + 1).iter().filter_map(entry).collect(),
+            ran_before: sets.set_from_end(place).first().and_then(|row| row.try_get(0).ok().flatten()) == Some("t"),
+        }
     }
 }
 
 impl Ledger {
-    /// The query for [`Known`].
-    pub(crate) fn known_query(&self) -> String {
+    /// The two queries for [`Known`], given the digest of the set that is to run.
+    pub(crate) fn known_query(&self, digest: &str) -> String {
+        let (schema, application) = (self.quoted(), self.application());
         format!(
-            "select id, kind, digest, first_applied is not null, started is not null, deferrals, retired_at is not null
-             from {}.blocks where application = {}",
-            self.quoted(),
-            self.application()
+            "select id, kind, digest, first_applied is not null, started is not null, deferrals, retired_at is not null, manifest -> 'provides'
+             from {schema}.blocks where application = {application};
+             select exists (select from {schema}.boots where application = {application} and set_digest = {} and state in ('complete', 'deferred'))",
+            literal(digest)
         )
     }
 }

@@ -1,16 +1,21 @@
 //! What a boot would do. Pure functions over manifests, ledger and catalog: no guest code, no database.
 
+mod conflicts;
 mod order;
 mod preview;
+mod removal;
 mod requirements;
 mod steps;
 
+pub(crate) use conflicts::conflicts;
 pub(crate) use order::order;
 pub use preview::{Preview, PreviewAction, PreviewBlock};
-pub(crate) use requirements::{requirements, wanted};
+use removal::removals;
+use requirements::requirements;
+pub(crate) use requirements::wanted;
 pub(crate) use steps::{Action, Plan, Step};
 
-use plinth_manifest::{BlockId, Object};
+use plinth_manifest::{BlockId, Columns, Object};
 use std::fmt;
 
 /// What is wrong with a set of blocks: all of it at once, before the first statement.
@@ -59,6 +64,34 @@ pub enum PlanProblem {
         /// The rule.
         rule: BlockId,
     },
+    /// Two rules write the same rows of a column.
+    Conflict {
+        /// One rule.
+        first: BlockId,
+        /// The other.
+        second: BlockId,
+        /// The column, or the whole table.
+        columns: Columns,
+    },
+    /// A component is gone that was the only one to provide what others require.
+    RemovedProvider {
+        /// The block whose component is gone.
+        id: String,
+        /// The object.
+        object: Object,
+        /// The blocks that require it.
+        needed_by: Vec<BlockId>,
+    },
+    /// The component of a migration is gone that put its work off, or did not finish outside a transaction.
+    RemovedUnapplied {
+        /// The migration.
+        id: String,
+    },
+    /// A component changed after it was applied, and its manifest says to refuse that.
+    Changed {
+        /// The migration.
+        id: BlockId,
+    },
     /// A block requires what is not there and what no block before it makes.
     Missing {
         /// The block.
@@ -99,6 +132,30 @@ impl fmt::Display for PlanProblem {
             }
             PlanProblem::MigrationAfterRule { migration, rule } => {
                 write!(f, "{migration}: a migration cannot run after the rule {rule}, since rules run after all migrations")
+            }
+            PlanProblem::Conflict { first, second, columns } => write!(
+                f,
+                "{first}, {second}: both rules write {columns}: let one of them own it, or state in both which rows are theirs: writes = [{{ column = \"{columns}\", rows = \"…\" }}]"
+            ),
+            PlanProblem::RemovedProvider { id, object, needed_by } => {
+                let needed_by: Vec<&str> = needed_by.iter().map(|id| &**id).collect();
+                write!(
+                    f,
+                    "{id}: its component is gone, and it was the only one to provide {object}, which {} requires: put it back, or let another block provide it (or accept the removal with --accept-removal {id})",
+                    needed_by.join(", ")
+                )
+            }
+            PlanProblem::RemovedUnapplied { id } => {
+                write!(
+                    f,
+                    "{id}: its component is gone, and its work was begun or put off and never done: put it back, or accept that with --accept-removal {id}"
+                )
+            }
+            PlanProblem::Changed { id } => {
+                write!(
+                    f,
+                    "{id}: the component changed after it was applied, and its manifest says to refuse that: put the change into a new block"
+                )
             }
             PlanProblem::Missing { block, object, provider } => {
                 write!(f, "{block}: requires {object}, which does not exist")?;

@@ -57,7 +57,7 @@ fn graph(blocks: &[&Manifest], problems: &mut Vec<PlanProblem>) -> DiGraph<usize
         for object in &block.provides {
             providers.entry(object.to_string()).or_default().push(place);
         }
-        for columns in &block.writes {
+        for columns in block.writes.iter().map(|write| &write.columns) {
             writers.entry(columns.table.to_string()).or_default().push((place, columns));
         }
     }

@@ -64,7 +64,15 @@ mod tests {
     const PROVIDES: &str = "provides = [{ table = \"t\" }]";
 
     fn applied() -> Entry {
-        Entry { kind: Kind::Migration, digest: String::new(), applied: true, started: false, deferrals: 0, retired: false }
+        Entry {
+            kind: Kind::Migration,
+            digest: String::new(),
+            applied: true,
+            started: false,
+            deferrals: 0,
+            retired: false,
+            provides: Vec::new(),
+        }
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What each block needs, given what the ledger knows.
 
-use crate::{ledger::Known, load::Components};
-use plinth_manifest::{BlockId, Kind};
+use super::{PlanProblem, removals, requirements};
+use crate::{database::catalog::Existing, ledger::Known, load::Components};
+use plinth_manifest::{BlockId, Changed, Kind};
+use std::collections::BTreeSet;
 
 /// What a boot would do.
 #[derive(Clone, Debug)]
@@ -14,6 +16,8 @@ pub(crate) struct Plan {
     pub(crate) renamed: Vec<(BlockId, BlockId)>,
     /// Things that somebody should know.
     pub(crate) notes: Vec<String>,
+    /// Things that stop the boot.
+    pub(crate) problems: Vec<PlanProblem>,
 }
 
 /// One block of a plan.
@@ -44,8 +48,13 @@ pub(crate) enum Action {
 impl Plan {
     /// Holds an order of components against the ledger.
     pub(crate) fn new(components: &Components, order: &[usize], known: &Known) -> Plan {
-        let mut plan =
-            Plan { steps: Vec::with_capacity(order.len()), retired: Vec::new(), renamed: Vec::new(), notes: Vec::new() };
+        let mut plan = Plan {
+            steps: Vec::with_capacity(order.len()),
+            retired: Vec::new(),
+            renamed: Vec::new(),
+            notes: Vec::new(),
+            problems: Vec::new(),
+        };
         for place in order {
             let Some(component) = components.get(*place) else { continue };
             let manifest = &component.manifest;
@@ -55,19 +64,25 @@ impl Plan {
             }
             let entry = known.get(before.unwrap_or(&manifest.id));
             let applied = entry.is_some_and(|entry| entry.applied);
-            if let Some(entry) = entry.filter(|entry| entry.applied && manifest.kind == Kind::Migration) {
-                let digest = component.digest.to_string();
-                if entry.digest != digest {
+            let digest = component.digest.to_string();
+            let changed = manifest.kind == Kind::Migration && entry.is_some_and(|entry| entry.applied && entry.digest != digest);
+            match manifest.changed {
+                Changed::Warn if changed => plan.notes.push(format!(
+                    "{}: the component changed after it was applied, and a migration runs once: put the change into a new block",
+                    manifest.id
+                )),
+                Changed::Refuse if changed => plan.problems.push(PlanProblem::Changed { id: manifest.id.clone() }),
+                Changed::Rerun if changed => {
                     plan.notes.push(format!(
-                        "{}: the component changed after it was applied, and a migration runs once: put the change into a new block (applied {}, now {})",
-                        manifest.id,
-                        entry.digest.get(..12).unwrap_or(&entry.digest),
-                        digest.get(..12).unwrap_or(&digest),
+                        "{}: the component changed after it was applied: it runs again, as its manifest says",
+                        manifest.id
                     ));
                 }
+                _ => {}
             }
             let action = match manifest.kind {
                 Kind::Rule => Action::Reconcile,
+                Kind::Migration if changed && manifest.changed == Changed::Rerun => Action::Apply,
                 Kind::Migration if applied => Action::Skip,
                 Kind::Migration if entry.is_some_and(|entry| entry.started) => Action::Resume,
                 Kind::Migration => Action::Apply,
@@ -82,7 +97,25 @@ impl Plan {
             .filter(|(id, entry)| !entry.retired && !here(id) && !moved(id))
             .map(|(id, entry)| (id.to_owned(), entry.kind))
             .collect();
+        if known.ran_before && !plan.retired.is_empty() {
+            let ids: Vec<&str> = plan.retired.iter().map(|(id, _)| id.as_str()).collect();
+            plan.notes.push(format!("this set of components was booted before; the ledger knows more: {}", ids.join(", ")));
+        }
         plan
+    }
+
+    /// Everything that stands against the plan, all at once.
+    pub(crate) fn all_problems(
+        &self,
+        components: &Components,
+        known: &Known,
+        existing: &Existing,
+        accepted_removals: &BTreeSet<String>,
+    ) -> Vec<PlanProblem> {
+        let mut problems = self.problems.clone();
+        problems.extend(removals(self, components, known, accepted_removals));
+        problems.extend(requirements(self, components, existing));
+        problems
     }
 
     /// Blocks that run in this boot.

@@ -94,6 +94,9 @@ pub struct BlockReport {
     pub error: Option<ReportError>,
     /// What it logged.
     pub journal: Vec<JournalLine>,
+    /// Whether it did not run because of another block that put its work off.
+    #[serde(skip)]
+    pub(crate) waits: bool,
 }
 
 impl BlockReport {
@@ -110,6 +113,7 @@ impl BlockReport {
             message: None,
             error: None,
             journal: Vec::new(),
+            waits: false,
         }
     }
 }
@@ -259,6 +263,8 @@ pub enum ErrorClass {
     PostCondition,
     /// It did what its manifest does not say.
     Effects,
+    /// It and another rule undo each other's work, or it does not converge.
+    Conflict,
 }
 
 impl std::fmt::Display for ReportError {

@@ -19,11 +19,13 @@ mod budget;
 mod error;
 mod names;
 mod object;
+mod write;
 
 pub use budget::Budget;
 pub use error::ManifestError;
 pub use names::{BlockId, ColumnName, Columns, TableName};
 pub use object::Object;
+pub use write::Write;
 
 use serde::{Deserialize, Serialize};
 
@@ -57,7 +59,7 @@ pub struct Manifest {
     pub reads: Vec<Columns>,
     /// Columns whose rows it changes. A write elsewhere rolls the block back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub writes: Vec<Columns>,
+    pub writes: Vec<Write>,
     /// Whether the host wraps it in a transaction.
     #[serde(default)]
     pub transaction: Transaction,
@@ -70,6 +72,9 @@ pub struct Manifest {
     /// The id that it had before. The ledger's history moves to the new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renamed_from: Option<BlockId>,
+    /// What happens when its component changed after it was applied. Migrations only: a rule runs at every boot anyway.
+    #[serde(default)]
+    pub changed: Changed,
     /// What it may use before the host gives up on it.
     #[serde(default)]
     pub budget: Budget,
@@ -125,6 +130,21 @@ pub enum OnFailure {
     Fail,
     /// The boot goes on, the failure counts as a deferral.
     Defer,
+}
+
+/// What happens when a migration's component is another one than the one that was applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Changed {
+    /// Nothing.
+    Ignore,
+    /// The report says so.
+    #[default]
+    Warn,
+    /// The boot is refused.
+    Refuse,
+    /// It runs again: it must be safe to repeat.
+    Rerun,
 }
 
 impl Manifest {
@@ -192,7 +212,7 @@ mod tests {
     fn a_malformed_name_is_an_error_at_its_line() {
         let error = Manifest::parse(&format!("{LEAST}\nwrites = [\n  \"a.b.c.d\",\n]\n")).unwrap_err();
         assert!(error.to_string().contains("a.b.c.d"), "{error}");
-        assert_eq!(error.line(), 5, "the array that holds it: {error}");
+        assert_eq!(error.line(), 6, "{error}");
     }
 
     #[test]
@@ -205,6 +225,16 @@ mod tests {
     fn a_rule_cannot_leave_its_transaction() {
         let error = Manifest::parse("id = \"a\"\nkind = \"rule\"\ntitle = \"t\"\ntransaction = \"none\"\n").unwrap_err();
         assert_eq!(error.line(), 4, "{error}");
+    }
+
+    #[test]
+    fn a_write_names_its_rows_or_not() {
+        let manifest =
+            Manifest::parse(&format!("{LEAST}writes = [\"t.a\", {{ column = \"t.b\", rows = \"odd ids\" }}]\n")).unwrap();
+        assert_eq!((manifest.writes[0].rows.as_deref(), manifest.writes[1].rows.as_deref()), (None, Some("odd ids")));
+        assert_eq!(manifest.writes[1].columns.to_string(), "t.b");
+        let error = Manifest::parse(&format!("{LEAST}writes = [{{ column = \"t.b\", row = \"odd\" }}]\n")).unwrap_err();
+        assert!(error.to_string().contains("unknown field `row`"), "{error}");
     }
 
     #[test]

@@ -57,7 +57,11 @@ impl Policy {
             Object::Table(name) | Object::View(name) => Some(name.clone()),
             _ => None,
         });
-        Policy { writes: manifest.writes.clone(), provides: provides.collect(), ledger: ledger.to_owned() }
+        Policy {
+            writes: manifest.writes.iter().map(|write| write.columns.clone()).collect(),
+            provides: provides.collect(),
+            ledger: ledger.to_owned(),
+        }
     }
 
     /// Whether rows of the table may change at all, by any statement, trigger or function.

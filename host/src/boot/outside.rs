@@ -14,10 +14,16 @@ use crate::{
     ledger::Row,
     load::Component,
     report::{BlockReport, ErrorClass, ObjectChange, Outcome, ReportError},
-    sandbox::{Ended, Running},
+    sandbox::{BlockError, Ended, Running},
 };
 use plinth_manifest::{Object, TableName};
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How long a cancelled statement is waited for. An index that is built concurrently ends soon.
+const CANCELLED: Duration = Duration::from_secs(10);
 
 impl Boot<'_> {
     /// Runs a migration outside a transaction. `resumed` says that an earlier run did not finish.
@@ -93,7 +99,7 @@ impl Boot<'_> {
     async fn work_outside(&self, running: &mut Running, report: &mut BlockReport) -> Result<(), ReportError> {
         let ended = running.work().await;
         report.statements = running.session().statements();
-        let told = |error: &crate::sandbox::BlockError, running: &mut Running| {
+        let told = |error: &BlockError, running: &mut Running| {
             let current = running.session().current().map(|(number, sql)| (number, sql.to_owned()));
             ReportError::of_block(error, running.failed(), current)
         };
@@ -106,8 +112,9 @@ impl Boot<'_> {
                 ));
             }
             Err(error) => {
-                // The statement may still run; nothing else can be sent before it ends.
-                self.connection.canceller().cancel().await;
+                if matches!(error, BlockError::Timeout(_)) {
+                    self.cancel_running().await;
+                }
                 return Err(told(&error, running));
             }
         }
@@ -119,6 +126,17 @@ impl Boot<'_> {
         match checks {
             Ok(checks) => ReportError::of_checks(&checks).map_or(Ok(()), Err),
             Err(error) => Err(told(&error, running)),
+        }
+    }
+
+    /// Ends the statement that runs; nothing else can be sent before it ends. A cancel that comes late hits the next
+    /// statement: that is one that does nothing.
+    async fn cancel_running(&self) {
+        self.connection.canceller().cancel().await;
+        for _ in 0..2 {
+            if let Ok(Ok(_)) = tokio::time::timeout(CANCELLED, self.connection.send("select")).await {
+                return;
+            }
         }
     }
 

@@ -267,6 +267,11 @@ impl<'a> Transaction<'a> {
             return done;
         }
         canceller.cancel().await;
-        tokio::time::timeout(ROLLBACK, attempt).await.unwrap_or(false)
+        match tokio::time::timeout(ROLLBACK, attempt).await {
+            Ok(true) => true,
+            // A cancel that came late hit the rollback itself.
+            Ok(false) => connection.send(&rollback).await.is_ok(),
+            Err(_) => false,
+        }
     }
 }

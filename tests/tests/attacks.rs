@@ -10,7 +10,7 @@ use std::{path::Path, time::Duration};
 async fn attack(name: &str) -> ReportError {
     let database = TestDatabase::with_t().await;
     let before = database.snapshot().await;
-    let limits = Limits { cpu: Duration::from_secs(1), wall: Duration::from_secs(4), ..Limits::default() };
+    let limits = Limits { cpu: Duration::from_secs(1), wall: Duration::from_secs(4), statements: u64::MAX, ..Limits::default() };
     let host = database.host().limits(limits);
     let booted = tokio::time::timeout(Duration::from_secs(20), host.clone().folder(guests(&[name]).path()).boot()).await;
     let report = match booted.expect("the boot ends in bounded time") {

@@ -378,3 +378,144 @@ async fn a_ledger_of_a_newer_host_is_refused() {
     let error = host.boot().await.unwrap_err();
     assert!(error.to_string().contains("has format 99, this host knows 1: a newer host made it"), "{error}");
 }
+
+#[tokio::test]
+async fn case_03_the_removal_of_a_sole_provider_is_refused_and_that_of_a_rule_is_not() {
+    let database = TestDatabase::production_like().await;
+    let folder = plinth_tests::copy_of_blocks();
+    let host = database.host().folder(folder.path());
+    host.boot().await.unwrap();
+    let before = database.snapshot().await;
+    std::fs::remove_file(folder.path().join("0063_scheduled_testing_eligible.wasm")).unwrap();
+    for error in [host.plan().await.unwrap_err(), host.boot().await.unwrap_err()] {
+        let text = error.to_string();
+        assert!(text.starts_with("0063_scheduled_testing_eligible: its component is gone, and it was the only one to provide column test_suites.scheduled_testing_eligible, which 0066_reconcile_eligibility_from_cost requires"), "{text}");
+    }
+    assert_eq!(database.snapshot().await, before);
+    // With the rule gone as well, nothing needs it any more; or somebody accepts it.
+    let accepted = host.clone().accept_removal(["0063_scheduled_testing_eligible"]).plan().await.unwrap();
+    assert_eq!(accepted.retired, ["0063_scheduled_testing_eligible"]);
+    std::fs::remove_file(folder.path().join("0066_reconcile_eligibility_from_cost.wasm")).unwrap();
+    assert_eq!(host.boot().await.unwrap().boot.state, BootState::Complete);
+    assert_eq!(database.snapshot().await, before);
+}
+
+#[tokio::test]
+async fn case_04_two_rules_that_own_one_column_are_refused_at_planning() {
+    let database = TestDatabase::with_t().await;
+    let before = database.snapshot().await;
+    let error = database.host().folder(guests(&["writes_elsewhere", "rule_sets_a"]).path()).boot().await.unwrap_err();
+    assert!(
+        error.to_string().starts_with("rule_sets_a, writes_elsewhere: both rules write t.a: let one of them own it"),
+        "{error}"
+    );
+    assert_eq!(database.snapshot().await, before);
+}
+
+#[tokio::test]
+async fn case_04_a_rule_that_finds_work_in_the_second_pass_is_told() {
+    let database = TestDatabase::with_t().await;
+    let report = failed(database.host().folder(guests(&["never_settles"]).path()).boot().await);
+    let error = report.block("never_settles").unwrap().error.as_ref().unwrap();
+    assert_eq!(error.class, ErrorClass::Conflict);
+    assert_eq!(
+        error.message,
+        "the rule does not converge: run again at the end of the boot, it changes 10 rows of t.b once more"
+    );
+    assert_eq!(database.number("select max(b) from t").await, 1, "the second pass is undone");
+
+    // One that ran too early, since it does not say what it reads.
+    let report = failed(database.host().application("early").folder(guests(&["copies_b", "counts_b"]).path()).boot().await);
+    let error = report.block("copies_b").unwrap().error.as_ref().unwrap();
+    assert!(
+        error.message.starts_with(
+            "the rules copies_b and counts_b fight over t.a: run again at the end of the boot, copies_b changes 10 rows"
+        ),
+        "{error}"
+    );
+    assert!(error.hint.as_ref().unwrap().contains("declare that under reads"), "{error:?}");
+}
+
+#[tokio::test]
+async fn case_05_a_new_row_converges_in_one_boot() {
+    let database = TestDatabase::production_like().await;
+    let host = database.host().folder(plinth_tests::blocks());
+    host.boot().await.unwrap();
+    let insert =
+        "insert into test_suites (capability_slug, test_name, test_type, input, validation_rules, scheduled_testing_eligible)
+                  values ('pep-check', 'new', 'known_answer', '{}', '[]', true)";
+    database.client().await.batch_execute(insert).await.unwrap();
+    host.boot().await.unwrap();
+    let found = database
+        .text("select external_cost_cents || ' ' || scheduled_testing_eligible from test_suites where test_name = 'new'")
+        .await;
+    assert_eq!(found.as_deref(), Some("1 false"), "cost first, then what follows from it");
+}
+
+#[tokio::test]
+async fn case_11_a_failure_that_may_wait_is_put_off_and_those_that_need_the_block_wait() {
+    let database = TestDatabase::with_t().await;
+    let folder = guests(&["fails_softly", "needs_soft", "array_parameter"]);
+    let host = database.host().folder(folder.path());
+    let report = host.boot().await.unwrap();
+    assert_eq!(report.boot.state, BootState::Deferred);
+    let soft = report.block("fails_softly").unwrap();
+    assert_eq!((soft.outcome, soft.error.as_ref().unwrap().sqlstate.as_deref()), (Outcome::Deferred, Some("42P01")));
+    let needs = report.block("needs_soft").unwrap();
+    assert_eq!(
+        (needs.outcome, needs.message.as_deref()),
+        (Outcome::Skipped, Some("waits for fails_softly, which put its work off"))
+    );
+    assert_eq!(report.block("array_parameter").unwrap().outcome, Outcome::Applied, "the others run");
+    let report = failed(host.boot().await);
+    assert_eq!(report.block("fails_softly").unwrap().outcome, Outcome::Failed, "one deferral is allowed");
+}
+
+#[tokio::test]
+async fn case_17_a_changed_component_is_refused_or_run_again_if_its_manifest_says_so() {
+    let database = TestDatabase::with_t().await;
+    let folder = guests(&["once"]);
+    let host = database.host().folder(folder.path());
+    host.boot().await.unwrap();
+    std::fs::copy(guest("once_refuse"), folder.path().join("once.wasm")).unwrap();
+    let error = host.boot().await.unwrap_err();
+    assert!(
+        error.to_string().starts_with("once: the component changed after it was applied, and its manifest says to refuse that"),
+        "{error}"
+    );
+    std::fs::copy(guest("once_rerun"), folder.path().join("once.wasm")).unwrap();
+    let report = host.boot().await.unwrap();
+    assert_eq!(report.block("once").unwrap().outcome, Outcome::Applied);
+    assert_eq!(database.number("select max(a) from t").await, 11);
+    assert_eq!(host.boot().await.unwrap().boot.ran, 0, "and then it is the one that was applied");
+}
+
+#[tokio::test]
+async fn case_23_an_older_set_starts_on_a_newer_ledger_and_says_what_it_does_not_know() {
+    let database = TestDatabase::with_t().await;
+    let old = guests(&["claims"]);
+    let new = guests(&["claims", "array_parameter", "provides_column"]);
+    database.host().folder(old.path()).boot().await.unwrap();
+    database.host().folder(new.path()).boot().await.unwrap();
+    let report = database.host().folder(old.path()).boot().await.unwrap();
+    assert_eq!(report.boot.state, BootState::Complete);
+    assert_eq!(
+        report.boot.notes,
+        ["this set of components was booted before; the ledger knows more: array_parameter, provides_column"]
+    );
+    let again = database.host().folder(new.path()).boot().await.unwrap();
+    assert_eq!(again.boot.ran, 0, "forward again, nothing runs twice");
+}
+
+#[tokio::test]
+async fn what_was_begun_outside_a_transaction_is_not_dropped_without_a_word() {
+    let database = TestDatabase::with_t().await;
+    failed(database.host().folder(guests(&["outside_writes"]).path()).boot().await);
+    let without = database.host().folder(guests(&["claims"]).keep());
+    let error = without.boot().await.unwrap_err();
+    assert!(
+        error.to_string().starts_with("outside_writes: its component is gone, and its work was begun or put off and never done"),
+        "{error}"
+    );
+    without.accept_removal(["outside_writes"]).boot().await.unwrap();
+}

@@ -12,7 +12,7 @@ mod transaction;
 pub(crate) mod verify;
 
 use crate::{
-    database::{Canceller, Connection, catalog::Existing, lock::Held, session::EXACT},
+    database::{Canceller, Connection, catalog::Existing, lock::Held, session::SETUP},
     error::BootError,
     host::Host,
     ledger::{Known, LedgerError, Record, Row},
@@ -73,15 +73,28 @@ pub(crate) struct Boot<'a> {
 
 /// Boots, until it is done or `stop` is: then the statement that runs is cancelled and everything uncommitted rolled back.
 pub(crate) async fn boot_until(host: &Host, stop: impl Future<Output = ()>) -> Result<Report, BootError> {
-    let canceller = OnceLock::new();
-    tokio::select! {
-        done = boot(host, &canceller) => done,
+    let mut leaving = Leaving(OnceLock::new());
+    let done = tokio::select! {
+        done = boot(host, &leaving.0) => done,
         () = stop => {
             // Closing the connection alone would leave a long statement running on the server, with its locks.
-            if let Some(canceller) = canceller.get() {
-                Canceller::cancel(canceller).await;
+            if let Some(canceller) = leaving.0.get() {
+                canceller.cancel().await;
             }
             Err(BootError::Interrupted)
+        }
+    };
+    leaving.0.take();
+    done
+}
+
+/// Cancels the statement that runs if the boot's future is dropped, by a timeout of the caller's say.
+struct Leaving(OnceLock<Canceller>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if let (Some(canceller), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move { canceller.cancel().await });
         }
     }
 }
@@ -99,18 +112,10 @@ async fn boot(host: &Host, canceller: &OnceLock<Canceller>) -> Result<Report, Bo
         Turn::Nothing(report) | Turn::Joined(report) => return Ok(*report),
         Turn::Ours(held) => held,
     };
+    // Before anything is written: a cache that cannot be trusted is refused.
+    let sandbox = host.sandbox()?;
     let (plan, record) = open(host, &loaded, &connection, &held).await?;
-    let boot = Boot {
-        host,
-        loaded: &loaded,
-        plan,
-        held: &held,
-        connection,
-        record,
-        sandbox: host.sandbox()?,
-        started,
-        reports: Vec::new(),
-    };
+    let boot = Boot { host, loaded: &loaded, plan, held: &held, connection, record, sandbox, started, reports: Vec::new() };
     boot.run().await
 }
 
@@ -118,7 +123,7 @@ async fn boot(host: &Host, canceller: &OnceLock<Canceller>) -> Result<Report, Bo
 async fn open(host: &Host, loaded: &Loaded, connection: &Connection, _: &Held) -> Result<(Plan, Record), BootError> {
     let ledger = &host.ledger;
     let unwritten = |source| BootError::Ledger(LedgerError::Database { schema: ledger.schema.clone(), doing: "written", source });
-    connection.send(&format!("{EXACT}; {}", ledger.create())).await.map_err(unwritten)?;
+    connection.send(&format!("{SETUP}; {}", ledger.create())).await.map_err(unwritten)?;
     let known = Known::read(&connection.send(&ledger.known_query(&loaded.digest)).await.map_err(unwritten)?, 0);
     let plan = Plan::new(&loaded.components, &loaded.order, &known);
     let wanted = plan::wanted(&plan, &loaded.components);

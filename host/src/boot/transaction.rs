@@ -255,7 +255,8 @@ impl<'a> Transaction<'a> {
     }
 
     /// Rolls back, whatever state it is in, and records what is to be recorded. False if the connection had to be given up.
-    pub(super) async fn roll_back(&self, record: &str) -> bool {
+    // Not `&self`: a guest's store is not Sync, and the boot's future is to be Send.
+    pub(super) async fn roll_back(&mut self, record: &str) -> bool {
         let connection = &self.boot.connection;
         let rollback = format!("rollback; {record}");
         let attempt = async { connection.send(&rollback).await.is_ok() };

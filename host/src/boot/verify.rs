@@ -5,7 +5,7 @@ use crate::{
     database::{
         effects::Counters,
         policy::{Phase, Policy},
-        session::{EXACT, Session},
+        session::{SETUP, Session},
     },
     error::BootError,
     host::Host,
@@ -54,7 +54,7 @@ pub(crate) async fn verify(host: &Host) -> Result<Verification, BootError> {
     let sandbox = host.sandbox()?;
     let unreadable =
         |source| BootError::Ledger(LedgerError::Database { schema: host.ledger.schema.clone(), doing: "read", source });
-    connection.send(EXACT).await.map_err(unreadable)?;
+    connection.send(SETUP).await.map_err(unreadable)?;
     let begin = format!("begin read only; {}", settings(host));
     let mut found = Verification { blocks: Vec::new(), not_applied: Vec::new() };
     for component in loaded.order.iter().filter_map(|place| loaded.components.get(*place)) {

@@ -122,7 +122,7 @@ async fn plan(host: Host, format: Format) -> u8 {
                 Format::Json => print::json(&preview),
                 Format::Table => print::preview(&preview),
             }
-            if preview.pending { WAITING } else { 0 }
+            if preview.is_waiting() { WAITING } else { 0 }
         }
         Err(error) => failed(&error, format),
     }

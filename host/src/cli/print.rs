@@ -191,7 +191,9 @@ pub(super) fn preview(preview: &Preview) {
     let pending =
         preview.blocks.iter().filter(|block| matches!(block.action, PreviewAction::Apply | PreviewAction::Resume)).count();
     let rules = preview.blocks.iter().filter(|block| block.action == PreviewAction::Reconcile).count();
-    say(&format!("{pending} pending, {rules} rules at every boot"));
+    let deferred = preview.blocks.iter().filter(|block| block.deferrals > 0).count();
+    let deferred = if deferred > 0 { format!(", {deferred} put off at the last boot") } else { String::new() };
+    say(&format!("{pending} pending, {rules} rules at every boot{deferred}"));
 }
 
 /// Prints the ledger's state.

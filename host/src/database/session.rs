@@ -12,9 +12,14 @@ use futures_util::{StreamExt, pin_mut};
 use std::{collections::HashMap, sync::Arc};
 use tokio_postgres::{Statement, error::ErrorPosition, types::Type};
 
+/// What holds for the whole session, before a block's first statement.
+///
 /// How the server prints what the contract has no case for, whatever the database's own settings are: rounded floats and
-/// abbreviated time zones would be other values. For the whole session, before a block's first statement.
-pub(crate) const EXACT: &str = "set extra_float_digits = 1; set datestyle = iso; set intervalstyle = postgres";
+/// abbreviated time zones would be other values. And that it looks whether we are still there: without that, the statement of
+/// a killed host runs to its end, with its locks. Servers before 14 cannot, nor can those on systems that do not tell them.
+pub(crate) const SETUP: &str = "set extra_float_digits = 1; set datestyle = iso; set intervalstyle = postgres;
+    select set_config(name, '1000', false) from pg_settings
+    where name = 'client_connection_check_interval' and setting = '0' and version() ~ 'linux'";
 
 /// The statements of one block: counted, checked by the policy, limited.
 pub(crate) struct Session {

@@ -1,6 +1,8 @@
 //! What a boot would do. Pure functions over manifests, ledger and catalog: no guest code, no database.
 
 mod conflicts;
+#[cfg(test)]
+mod laws;
 mod order;
 mod preview;
 mod removal;

@@ -19,6 +19,11 @@ use std::{
 ///
 /// Every block in a cycle, by a shortest path through it, and every migration that is to run after a rule.
 pub(crate) fn order(blocks: &[&Manifest]) -> Result<Vec<usize>, Vec<PlanProblem>> {
+    // By id, so that the sequence in which the blocks came leaves no trace, not even in which of two cycles is told.
+    let mut by_id: Vec<(usize, &Manifest)> = blocks.iter().copied().enumerate().collect();
+    by_id.sort_by(|(_, one), (_, other)| one.id.cmp(&other.id));
+    let (places, blocks): (Vec<usize>, Vec<&Manifest>) = by_id.into_iter().unzip();
+    let blocks = blocks.as_slice();
     let mut problems = Vec::new();
     let graph = graph(blocks, &mut problems);
     let mut waiting: Vec<usize> =
@@ -43,7 +48,10 @@ pub(crate) fn order(blocks: &[&Manifest]) -> Result<Vec<usize>, Vec<PlanProblem>
         }
     }
     problems.extend(cycles(&graph, blocks));
-    if problems.is_empty() { Ok(ordered) } else { Err(problems) }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(ordered.into_iter().filter_map(|place: usize| places.get(place).copied()).collect())
 }
 
 fn graph(blocks: &[&Manifest], problems: &mut Vec<PlanProblem>) -> DiGraph<usize, ()> {

@@ -33,6 +33,8 @@ pub struct PreviewBlock {
     pub title: String,
     /// Its component.
     pub file: String,
+    /// How often it put its work off in a row.
+    pub deferrals: u32,
 }
 
 /// What would happen to a block.
@@ -51,6 +53,11 @@ pub enum PreviewAction {
 }
 
 impl Preview {
+    /// Whether something waits: a migration that is pending, or a block that put its work off.
+    pub fn is_waiting(&self) -> bool {
+        self.pending || self.blocks.iter().any(|block| block.deferrals > 0)
+    }
+
     pub(crate) fn new(plan: &Plan, components: &Components) -> Preview {
         let blocks = plan.steps.iter().filter_map(|step| {
             let component = components.get(step.component)?;
@@ -65,6 +72,7 @@ impl Preview {
                 },
                 title: component.manifest.title.clone(),
                 file: component.origin(),
+                deferrals: step.deferrals,
             })
         });
         Preview {

@@ -25,7 +25,6 @@ test: unit toolchains ## Everything: unit tests, cases, attacks, the real comman
 unit: blocks guests postgres
 	$(CARGO) build --locked --workspace
 	$(CARGO) test --locked --workspace
-	@cargo_target=$(WASM_TARGET_DIR); CARGO_TARGET_DIR=$$cargo_target $(CARGO) test --locked --manifest-path blocks/Cargo.toml
 
 toolchains: ## Build a block with each of the two wasm toolchains
 	tests/toolchain.sh

@@ -140,3 +140,18 @@ async fn the_index_that_is_built_concurrently_ends_valid_even_after_a_broken_bui
     let valid = "select count(*) from pg_index where indexrelid = 'test_results_suite_executed_idx'::regclass and indisvalid";
     assert_eq!(database.number(valid).await, 1);
 }
+
+#[tokio::test]
+async fn the_invariant_holds_for_every_capability_that_always_calls_a_language_model() {
+    let database = TestDatabase::production_like().await;
+    database.host().folder(blocks()).boot().await.unwrap();
+    // The list is data of 0064's crate, for whoever wants to read it.
+    let list = include_str!("../../blocks/0064_always_llm_costs/always_llm.txt");
+    let slugs: Vec<&str> = list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    assert_eq!(slugs.len(), 73);
+    let broken = "select count(*) filter (where external_cost_cents > 0 and not scheduled_testing_eligible), count(*) from test_suites
+                  where capability_slug = any($1) and active and test_mode = 'live' and test_type in ('known_answer', 'edge_case', 'negative', 'known_bad')";
+    let row = database.client().await.query_one(broken, &[&slugs]).await.unwrap();
+    let (held, all): (i64, i64) = (row.get(0), row.get(1));
+    assert!(all >= 73 && held == all, "{held} of {all} live suites cost something and are not scheduled");
+}

@@ -20,7 +20,11 @@ pub(super) enum Turn {
     /// Another replica did it.
     Joined(Box<Report>),
     /// We hold the lock.
-    Ours(Box<Held>),
+    Ours {
+        held: Box<Held>,
+        /// Whether there was no ledger when we looked.
+        no_ledger: bool,
+    },
 }
 
 /// Looks without a lock; takes it, unless there is nothing to do or somebody else does it meanwhile.
@@ -42,12 +46,13 @@ pub(super) async fn turn(host: &Host, loaded: &Loaded, connection: &Connection, 
             Tried::Held(held) => {
                 // Whoever held it until now may have done our work.
                 if attempt == 0 {
-                    return Ok(Turn::Ours(Box::new(held)));
+                    return Ok(Turn::Ours { held: Box::new(held), no_ledger: matches!(first, Look::Absent) });
                 }
                 let trips = held.round_trips();
-                return Ok(joined(host, loaded, connection, &first, trips, started)
-                    .await?
-                    .map_or_else(|| Turn::Ours(Box::new(held)), Turn::Joined));
+                return Ok(joined(host, loaded, connection, &first, trips, started).await?.map_or_else(
+                    || Turn::Ours { held: Box::new(held), no_ledger: matches!(first, Look::Absent) },
+                    Turn::Joined,
+                ));
             }
             Tried::Busy { connection: again, holder: who } => {
                 if let Some(report) = joined(host, loaded, connection, &first, again.trips().get(), started).await? {

@@ -108,23 +108,32 @@ async fn boot(host: &Host, canceller: &OnceLock<Canceller>) -> Result<Report, Bo
     let connection = Arc::new(connection?);
     let _ = canceller.set(connection.canceller());
     let started = Instant::now();
-    let held = match look::turn(host, &loaded, &connection, started).await? {
+    let (held, no_ledger) = match look::turn(host, &loaded, &connection, started).await? {
         Turn::Nothing(report) | Turn::Joined(report) => return Ok(*report),
-        Turn::Ours(held) => held,
+        Turn::Ours { held, no_ledger } => (held, no_ledger),
     };
     // Before anything is written: a cache that cannot be trusted is refused.
     let sandbox = host.sandbox()?;
-    let (plan, record) = open(host, &loaded, &connection, &held).await?;
+    let (plan, record) = open(host, &loaded, &connection, &held, no_ledger).await?;
     let boot = Boot { host, loaded: &loaded, plan, held: &held, connection, record, sandbox, started, reports: Vec::new() };
     boot.run().await
 }
 
 /// Reads the ledger under the lock, plans against it and the catalog, and opens the boot. Nothing of a user's was touched.
-async fn open(host: &Host, loaded: &Loaded, connection: &Connection, _: &Held) -> Result<(Plan, Record), BootError> {
+async fn open(
+    host: &Host,
+    loaded: &Loaded,
+    connection: &Connection,
+    _: &Held,
+    no_ledger: bool,
+) -> Result<(Plan, Record), BootError> {
     let ledger = &host.ledger;
     let unwritten = |source| BootError::Ledger(LedgerError::Database { schema: ledger.schema.clone(), doing: "written", source });
-    connection.send(&format!("{SETUP}; {}", ledger.create())).await.map_err(unwritten)?;
-    let known = Known::read(&connection.send(&ledger.known_query(&loaded.digest)).await.map_err(unwritten)?, 0);
+    if no_ledger {
+        connection.send(&ledger.create()).await.map_err(unwritten)?;
+    }
+    let known = format!("{SETUP}; {}", ledger.known_query(&loaded.digest));
+    let known = Known::read(&connection.send(&known).await.map_err(unwritten)?, 0);
     let plan = Plan::new(&loaded.components, &loaded.order, &known);
     let wanted = plan::wanted(&plan, &loaded.components);
     let existing = Existing::look_up(connection, &wanted).await.map_err(unwritten)?;

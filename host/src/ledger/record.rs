@@ -152,16 +152,23 @@ impl Record {
         )
     }
 
-    /// Closes the boot.
+    /// Closes the boot. One that is complete is what the next look finds.
     pub(crate) fn close(&self, state: BootState, round_trips: u64, error: Option<(&str, &ReportError)>) -> String {
+        let (schema, boot) = (self.ledger.quoted(), self.boot);
         let error =
             error.and_then(|(block, error)| serde_json::to_string(&serde_json::json!({ "block": block, "error": error })).ok());
-        format!(
-            "update {}.boots set state = {}, finished = clock_timestamp(), round_trips = {round_trips}, error = {} where id = {}",
-            self.ledger.quoted(),
+        let close = format!(
+            "update {schema}.boots set state = {}, finished = clock_timestamp(), round_trips = {round_trips}, error = {} where id = {boot}",
             literal(state.as_str()),
             error.map_or_else(|| "null".to_owned(), |json| format!("{}::jsonb", literal(&json))),
-            self.boot
+        );
+        if state != BootState::Complete {
+            return close;
+        }
+        format!(
+            "{close}; update {schema}.ledger set complete = complete || jsonb_build_object({}, jsonb_build_object('boot', {boot}, 'digest',
+                (select set_digest from {schema}.boots where id = {boot})))",
+            self.ledger.application()
         )
     }
 

@@ -38,6 +38,7 @@ impl Ledger {
             create table if not exists {schema}.ledger (
                 only_row boolean primary key default true check (only_row),
                 format integer not null,
+                complete jsonb not null default '{{}}',
                 created timestamptz not null default now());
             insert into {schema}.ledger (format) values ({FORMAT}) on conflict do nothing;
             create table if not exists {schema}.boots (
@@ -53,7 +54,6 @@ impl Ledger {
                 found integer not null,
                 round_trips bigint,
                 error jsonb);
-            create index if not exists boots_complete_idx on {schema}.boots (application, id desc) where state = 'complete';
             create table if not exists {schema}.blocks (
                 application text not null,
                 id text not null,

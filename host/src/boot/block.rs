@@ -42,7 +42,8 @@ impl Boot<'_> {
             Err(Stopped::Before(error)) => {
                 report.duration_ms = milliseconds(started);
                 report.error = Some(error);
-                let record = self.record.rows(&[Row::new(&report, Some(component))]);
+                // It may have begun, and failed at what rides with BEGIN.
+                let record = format!("rollback; {}", self.record.rows(&[Row::new(&report, Some(component))]));
                 if let Err(error) = self.connection.send(&record).await {
                     tracing::warn!(error = %crate::database_reason(&error), "the failure cannot be recorded");
                 }

@@ -127,13 +127,13 @@ async fn size(count: usize, arguments: &Arguments, socket: &Socket, component: &
         true => boot(socket, &database(Subject::Plinth), folders.plinth.path()).await?.1,
         false => 0,
     };
-    let mut ratios = BTreeMap::new();
-    if let Some(plinth) = subjects.get("plinth") {
-        for (name, other) in subjects.iter().filter(|(name, _)| **name != "plinth") {
-            ratios.insert(*name, plinth.after_connecting.median / other.after_connecting.median);
-        }
-    }
-    Ok(Size { applied: count, subjects, ratios, reported_round_trips })
+    let ratios = |part: fn(&Measured) -> Spread| -> BTreeMap<&'static str, f64> {
+        let Some(plinth) = subjects.get("plinth") else { return BTreeMap::new() };
+        let others = subjects.iter().filter(|(name, _)| **name != "plinth");
+        others.map(|(name, other)| (*name, part(plinth).median / part(other).median)).collect()
+    };
+    let (ratios, wall_ratios) = (ratios(|measured| measured.after_connecting), ratios(|measured| measured.wall));
+    Ok(Size { applied: count, subjects, ratios, wall_ratios, reported_round_trips })
 }
 
 /// All subjects made the same: a comparison of those that did not would be none.

@@ -5,6 +5,7 @@
 
 mod folders;
 mod numbers;
+mod planning;
 mod proxy;
 mod subjects;
 
@@ -62,12 +63,18 @@ async fn main() -> Result<()> {
     let load_before = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let server = tokio::task::spawn_blocking(|| Server::builder().start()).await??;
     let socket = Socket(server.socket_folder().to_owned());
-    let mut all =
-        All { machine: machine(&socket, load_before, component.len()).await?, rounds: arguments.rounds, sizes: Vec::new() };
+    let mut all = All {
+        machine: machine(&socket, load_before, component.len()).await?,
+        rounds: arguments.rounds,
+        sizes: Vec::new(),
+        planning: None,
+    };
     for count in &arguments.sizes {
         eprintln!("{count} migrations …");
         all.sizes.push(size(*count, &arguments, &socket, &component).await?);
     }
+    eprintln!("a plan of {} blocks …", planning::BLOCKS);
+    all.planning = Some(planning::measure(&socket).await?);
     all.print();
     if let Some(file) = &arguments.json {
         fs::write(file, serde_json::to_string_pretty(&all)?).with_context(|| file.display().to_string())?;

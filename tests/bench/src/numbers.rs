@@ -66,6 +66,8 @@ pub struct All {
     pub machine: Machine,
     pub rounds: usize,
     pub sizes: Vec<Size>,
+    /// A plan of many blocks, and loading them alone.
+    pub planning: Option<(Spread, Spread)>,
 }
 
 const SUBJECTS: [(&str, &str); 4] =
@@ -100,6 +102,15 @@ impl All {
             if size.subjects.get("plinth").is_some_and(|plinth| plinth.round_trips != size.reported_round_trips) {
                 println!("  Plinth's report counts {} round trips: that is wrong", size.reported_round_trips);
             }
+        }
+        if let Some((plan, load)) = self.planning {
+            println!(
+                "\nplan of {} blocks that are not applied yet: {:.0} ms [{:.0}], of which loading them {:.0} ms",
+                crate::planning::BLOCKS,
+                plan.median,
+                plan.least,
+                load.median
+            );
         }
     }
 

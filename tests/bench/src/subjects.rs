@@ -23,7 +23,7 @@ pub struct Socket(pub PathBuf);
 impl Socket {
     const PORT: u16 = 5432;
 
-    fn config(&self, database: &str) -> tokio_postgres::Config {
+    pub fn config(&self, database: &str) -> tokio_postgres::Config {
         let mut config = tokio_postgres::Config::new();
         config.host_path(&self.0).port(Self::PORT).user("postgres").dbname(database);
         config

@@ -37,7 +37,7 @@ pub mod embedded;
 
 pub use boot::status::{BlockStatus, Status};
 pub use boot::verify::{CheckReport, Verification};
-pub use database::{ConnectError, Database};
+pub use database::{ConnectError, Database, catalog::Difference};
 pub use error::BootError;
 pub use host::Host;
 pub use ledger::LedgerError;

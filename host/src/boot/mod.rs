@@ -5,13 +5,14 @@ mod failure;
 mod look;
 mod outside;
 pub(crate) mod preview;
+mod provides;
 mod settle;
 pub(crate) mod status;
 mod transaction;
 pub(crate) mod verify;
 
 use crate::{
-    database::{Canceller, Connection, catalog::Existing, lock::Held, session::EXACT},
+    database::{Canceller, Connection, lock::Held, session::EXACT},
     error::BootError,
     host::Host,
     ledger::{Known, LedgerError, Record, Row},
@@ -120,7 +121,7 @@ async fn open(host: &Host, loaded: &Loaded, connection: &Connection, _: &Held) -
     let known = Known::read(&connection.send(&ledger.known_query()).await.map_err(unwritten)?, 0);
     let plan = Plan::new(&loaded.components, &loaded.order, &known);
     let wanted = plan::wanted(&plan, &loaded.components);
-    let existing = Existing::look_up(connection, &wanted).await.map_err(unwritten)?;
+    let existing = provides::existing(host, connection, wanted).await.map_err(unwritten)?;
     let problems = plan::requirements(&plan, &loaded.components, &existing);
     if !problems.is_empty() {
         return Err(PlanError(problems).into());

@@ -10,6 +10,7 @@ pub use preview::{Preview, PreviewAction, PreviewBlock};
 pub(crate) use requirements::{requirements, wanted};
 pub(crate) use steps::{Action, Plan, Step};
 
+use crate::database::catalog::{Difference, Told};
 use plinth_manifest::{BlockId, Object};
 use std::fmt;
 
@@ -68,6 +69,17 @@ pub enum PlanProblem {
         /// A block that provides it, if there is one.
         provider: Option<Provider>,
     },
+    /// A block requires something that is there, but is not as it requires it.
+    Differs {
+        /// The block.
+        block: BlockId,
+        /// The object.
+        object: Object,
+        /// In what.
+        differences: Vec<Difference>,
+        /// A block that provides it, if there is one.
+        provider: Option<Provider>,
+    },
 }
 
 /// A block that provides an object that is missed.
@@ -76,8 +88,10 @@ pub enum PlanProblem {
 pub enum Provider {
     /// It runs after the block that needs it.
     Later(BlockId),
-    /// The ledger says that it was applied, and the object is not there.
+    /// The ledger says that it was applied, and the object is not there, or not as it made it.
     AppliedBefore(BlockId),
+    /// It runs before the block that needs it, and says itself that it makes it otherwise.
+    Otherwise(BlockId),
 }
 
 impl fmt::Display for PlanProblem {
@@ -107,7 +121,19 @@ impl fmt::Display for PlanProblem {
                     Some(Provider::AppliedBefore(id)) => {
                         write!(f, "; {id} provided it and was applied, so somebody has removed it since")
                     }
+                    Some(Provider::Otherwise(id)) => write!(f, "; {id} provides it"),
                     None => write!(f, ", and no block provides it: is a component missing?"),
+                }
+            }
+            PlanProblem::Differs { block, object, differences, provider } => {
+                write!(f, "{block}: requires {object} {}", Told(differences))?;
+                match provider {
+                    Some(Provider::Later(id)) => write!(f, "; {id} provides it, but runs later: add it to `after`"),
+                    Some(Provider::AppliedBefore(id)) => {
+                        write!(f, "; {id} provides it and was applied, so somebody has changed it since")
+                    }
+                    Some(Provider::Otherwise(id)) => write!(f, " once {id} has run, which provides it so"),
+                    None => write!(f, ": change it in a migration that runs before, or what the manifest requires"),
                 }
             }
         }

@@ -259,6 +259,8 @@ pub enum ErrorClass {
     PostCondition,
     /// It did what its manifest does not say.
     Effects,
+    /// What its manifest provides is not there, or otherwise.
+    Definition,
 }
 
 impl std::fmt::Display for ReportError {

@@ -91,10 +91,8 @@ mod tests {
     };
     use plinth_manifest::{Kind, Manifest};
 
-    fn component(id: &str, rest: &str) -> crate::load::Component {
-        crate::load::Component::planned(
-            Manifest::parse(&format!("id = \"{id}\"\nkind = \"migration\"\ntitle = \"t\"\n{rest}")).unwrap(),
-        )
+    fn component(id: &str, rest: &str) -> Component {
+        Component::planned(Manifest::parse(&format!("id = \"{id}\"\nkind = \"migration\"\ntitle = \"t\"\n{rest}")).unwrap())
     }
 
     fn problems(components: &Components, known: &Known, existing: &[Object]) -> Vec<String> {

@@ -42,7 +42,7 @@ async fn case_18_a_block_that_makes_other_than_it_provides_is_rolled_back_and_to
         ("default", "column w.amount default 0, but it is default 1"),
         ("unique", "index w_key unique, but it is not unique"),
         ("order", "index w_key on (state, amount desc), but it is on (state, amount)"),
-        ("predicate", "index w_key where amount > 0, but it is without where"),
+        ("predicate", "index w_key where amount > (0)::numeric, but it is without where"),
         ("invalid", "index w_key valid, but it is invalid"),
         ("missing constraint", "constraint w_positive on w, but it does not exist"),
         ("kind", "view w_open as a view, but it is a table"),

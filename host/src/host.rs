@@ -6,7 +6,7 @@ use crate::{
     error::BootError,
     ledger::Ledger,
     load::Components,
-    plan::Preview,
+    plan::{Baseline, Preview},
     report::Report,
     sandbox::{Limits, Sandbox},
 };
@@ -160,6 +160,16 @@ impl Host {
     /// [`BootError`], as far as it can be known before.
     pub async fn plan(&self) -> Result<Preview, BootError> {
         boot::preview::preview(self).await
+    }
+
+    /// Adopts a database where things exist already: records every migration as applied whose provided objects are all there,
+    /// by definition. Runs no block. A migration that provides nothing is adopted only if `assumed` names it.
+    ///
+    /// # Errors
+    ///
+    /// [`BootError`]; then nothing was recorded. That something is not as declared is no error: it stays pending.
+    pub async fn baseline<I: Into<String>>(&self, assumed: impl IntoIterator<Item = I>) -> Result<Baseline, BootError> {
+        boot::baseline::baseline(self, assumed.into_iter().map(Into::into).collect()).await
     }
 
     /// What the ledger knows of every block.

@@ -1,5 +1,6 @@
 //! One pass of the host: look, lock, plan, migrate, reconcile, settle, report.
 
+pub(crate) mod baseline;
 mod block;
 mod failure;
 mod look;
@@ -121,7 +122,7 @@ async fn open(host: &Host, loaded: &Loaded, connection: &Connection, _: &Held) -
     let known = Known::read(&connection.send(&ledger.known_query()).await.map_err(unwritten)?, 0);
     let plan = Plan::new(&loaded.components, &loaded.order, &known);
     let wanted = plan::wanted(&plan, &loaded.components);
-    let existing = provides::existing(host, connection, wanted).await.map_err(unwritten)?;
+    let existing = provides::existing(host, connection, wanted).await.map_err(BootError::Catalog)?;
     let problems = plan::requirements(&plan, &loaded.components, &existing);
     if !problems.is_empty() {
         return Err(PlanError(problems).into());

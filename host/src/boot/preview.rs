@@ -15,11 +15,7 @@ pub(crate) async fn preview(host: &Host) -> Result<Preview, BootError> {
     let known = known(host, &connection).await?;
     let plan = Plan::new(&loaded.components, &loaded.order, &known);
     let wanted = plan::wanted(&plan, &loaded.components);
-    let existing = provides::existing(host, &connection, wanted).await.map_err(|source| LedgerError::Database {
-        schema: host.ledger.schema.clone(),
-        doing: "read",
-        source,
-    })?;
+    let existing = provides::existing(host, &connection, wanted).await.map_err(BootError::Catalog)?;
     let problems = plan::requirements(&plan, &loaded.components, &existing);
     if problems.is_empty() { Ok(Preview::new(&plan, &loaded.components)) } else { Err(PlanError(problems).into()) }
 }

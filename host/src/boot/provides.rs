@@ -4,7 +4,7 @@ use super::transaction::settings;
 use crate::{
     database::{
         Connection,
-        catalog::{Existing, Look, Told, Wanted},
+        catalog::{Existing, Look, Wanted},
     },
     host::Host,
     report::{ErrorClass, ReportError},
@@ -51,11 +51,7 @@ impl ReportError {
         let wrong: Vec<_> = manifest
             .provides
             .iter()
-            .filter_map(|object| match existing.differences(object) {
-                Some(differences) if differences.is_empty() => None,
-                Some(differences) => Some((object, format!("{object} {}", Told(&differences)))),
-                None => Some((object, format!("{object}, but it does not exist"))),
-            })
+            .filter_map(|object| Some((object, format!("{object}{}", existing.difference(object)?))))
             .collect();
         let (first, _) = wrong.first()?;
         let told: Vec<&str> = wrong.iter().map(|(_, text)| text.as_str()).collect();

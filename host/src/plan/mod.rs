@@ -1,10 +1,13 @@
 //! What a boot would do. Pure functions over manifests, ledger and catalog: no guest code, no database.
 
+mod baseline;
 mod order;
 mod preview;
 mod requirements;
 mod steps;
 
+pub use baseline::{Adoption, Baseline, BaselineBlock};
+pub(crate) use baseline::{baseline, provided};
 pub(crate) use order::order;
 pub use preview::{Preview, PreviewAction, PreviewBlock};
 pub(crate) use requirements::{requirements, wanted};
@@ -45,6 +48,11 @@ impl std::error::Error for PlanError {}
 pub enum PlanProblem {
     /// The host was told that the build ships a block, and it is not there.
     Expected {
+        /// The id.
+        id: String,
+    },
+    /// A baseline was told to take for applied what is no migration of the set.
+    Assumed {
         /// The id.
         id: String,
     },
@@ -102,6 +110,9 @@ impl fmt::Display for PlanProblem {
                     f,
                     "{id}: the build is to ship this block, and no component with this id was found: look at how the components are built and copied"
                 )
+            }
+            PlanProblem::Assumed { id } => {
+                write!(f, "{id}: is to be taken for applied, and no migration has this id: look at what `plinth baseline` lists")
             }
             PlanProblem::Cycle { path } => {
                 let path: Vec<&str> = path.iter().map(|id| &**id).collect();

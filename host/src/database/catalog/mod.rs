@@ -63,6 +63,15 @@ impl Existing {
         Some(all)
     }
 
+    /// What is to be told after an object's name, ` integer, but it is text`; none if it is as declared.
+    pub(crate) fn difference(&self, declared: &Object) -> Option<String> {
+        match self.differences(declared) {
+            Some(differences) if differences.is_empty() => None,
+            Some(differences) => Some(format!(" {}", Told(&differences))),
+            None => Some(", but it does not exist".to_owned()),
+        }
+    }
+
     #[cfg(test)]
     pub(crate) fn of(objects: &[Object]) -> Existing {
         Existing(objects.iter().map(|object| (object.to_string(), Found { object: object.clone(), valid: true })).collect())

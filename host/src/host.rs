@@ -168,8 +168,8 @@ impl Host {
     /// # Errors
     ///
     /// [`BootError`]; then nothing was recorded. That something is not as declared is no error: it stays pending.
-    pub async fn baseline<I: Into<String>>(&self, assumed: impl IntoIterator<Item = I>) -> Result<Baseline, BootError> {
-        boot::baseline::baseline(self, assumed.into_iter().map(Into::into).collect()).await
+    pub async fn baseline(&self, assumed: &[&str]) -> Result<Baseline, BootError> {
+        boot::baseline::baseline(self, assumed.iter().map(|id| (*id).to_owned()).collect()).await
     }
 
     /// What the ledger knows of every block.

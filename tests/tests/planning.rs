@@ -1,6 +1,6 @@
 //! Definitions: what blocks require and provide, as the catalog has it. The numbers are those of docs/CASES.md.
 
-use plinth::{BootError, BootState, ErrorClass, Outcome, PlanProblem, Report, ReportError};
+use plinth::{Adoption, Baseline, BootError, BootState, ErrorClass, Outcome, PlanProblem, Report, ReportError};
 use plinth_tests::{TestDatabase, blocks, guests, plinth, texts};
 use std::time::{Duration, Instant};
 
@@ -143,4 +143,125 @@ async fn case_10_a_pending_migration_that_requires_a_default_is_planned_without_
     assert!(started.elapsed() < Duration::from_secs(3));
     blocker.batch_execute("rollback").await.unwrap();
     assert!(problems(host.plan().await).contains("default 7, but it is default 8"));
+}
+
+/// A database as the old system left it: its tables, its data, and what its blocks had done by then.
+async fn of_the_old_system(last_index: &str) -> TestDatabase {
+    let database = TestDatabase::production_like().await;
+    let by_hand = "alter table test_run_log add actual_cost_cents integer not null default 0;
+        alter table transactions add integrity_hash varchar(128), add previous_hash varchar(128), add legal_hold bool not null default false;
+        create index transactions_integrity_hash_idx on transactions (integrity_hash);
+        alter table capabilities add marketplace_eligible bool not null default true, add marketplace_eligible_reason text;
+        alter table test_suites add scheduled_testing_eligible bool not null default false;";
+    database.client().await.batch_execute(&format!("{by_hand} {last_index}")).await.unwrap();
+    database
+}
+
+fn results(baseline: &Baseline, result: Adoption) -> Vec<&str> {
+    baseline.blocks.iter().filter(|block| block.result == result).map(|block| block.id.as_str()).collect()
+}
+
+const INDEX: &str = "0031_test_results_suite_executed_idx";
+const CLEANUP: &str = "0065_leaky_caps_cleanup";
+
+#[tokio::test]
+async fn case_21_an_existing_database_is_adopted_by_what_its_blocks_provide() {
+    let database =
+        of_the_old_system("create index test_results_suite_executed_idx on test_results (test_suite_id, executed_at)").await;
+    let host = database.host().folder(blocks()).build("first");
+    let before = database.snapshot().await;
+
+    // One index runs the other way, and one block leaves nothing to look at: both stay pending, with the reason.
+    let found = host.baseline(&[]).await.unwrap();
+    assert!(!found.is_complete());
+    assert_eq!(results(&found, Adoption::Differs), [INDEX]);
+    assert_eq!(results(&found, Adoption::Unchecked), [CLEANUP]);
+    assert_eq!(
+        results(&found, Adoption::Adopted),
+        [
+            "0000_baseline",
+            "0029_actual_cost_cents",
+            "0030_compliance_columns",
+            "0060_marketplace_eligible",
+            "0063_scheduled_testing_eligible"
+        ]
+    );
+    let index = found.blocks.iter().find(|block| block.id == INDEX).unwrap();
+    assert_eq!(
+        index.differences,
+        ["index test_results_suite_executed_idx on (test_suite_id, executed_at DESC), but it is on (test_suite_id, executed_at)"]
+    );
+    assert_eq!(database.snapshot().await, before, "nothing of the database was touched");
+    let status = host.status().await.unwrap();
+    let adopted = status.blocks.iter().find(|block| block.id == "0029_actual_cost_cents").unwrap();
+    assert_eq!((adopted.outcome.as_str(), adopted.message.as_deref()), ("skipped", Some("adopted by baseline")));
+    assert!(adopted.first_applied.is_some() && adopted.last_changed.is_none());
+    assert!(status.pending.iter().any(|id| id == INDEX) && !status.pending.iter().any(|id| id == "0000_baseline"));
+
+    // Corrected by hand, and told of the one that cannot be seen: nothing is pending any more.
+    let client = database.client().await;
+    client
+        .batch_execute(
+            "drop index test_results_suite_executed_idx;
+             create index test_results_suite_executed_idx on test_results (test_suite_id, executed_at desc)",
+        )
+        .await
+        .unwrap();
+    let found = host.baseline(&[CLEANUP]).await.unwrap();
+    assert!(found.is_complete(), "{found:#?}");
+    assert_eq!((results(&found, Adoption::Adopted), results(&found, Adoption::Assumed)), (vec![INDEX], vec![CLEANUP]));
+    assert_eq!(results(&found, Adoption::Known).len(), 5);
+    let again = host.baseline(&[]).await.unwrap();
+    assert!(again.is_complete() && again.boot.is_none(), "there is nothing left to record");
+
+    let report = host.boot().await.unwrap();
+    assert_eq!((report.boot.state, report.boot.skipped), (BootState::Complete, 7));
+    let ran: Vec<&str> =
+        report.blocks.iter().filter(|block| block.outcome != Outcome::Skipped).map(|block| block.id.as_str()).collect();
+    assert_eq!(
+        ran,
+        ["0062_paid_vendor_costs", "0063_invoice_extract_cost", "0064_always_llm_costs", "0066_reconcile_eligibility_from_cost"]
+    );
+    assert!(report.boot.notes.is_empty(), "the components are those that were adopted: {:?}", report.boot.notes);
+    assert_eq!(database.left_behind().await, 0);
+}
+
+#[tokio::test]
+async fn case_21_nothing_is_adopted_where_nothing_is_and_an_unknown_id_is_refused() {
+    let database = TestDatabase::empty().await;
+    let host = database.host().folder(blocks());
+    let Err(BootError::Plan(error)) = host.baseline(&["0064_always_llm_costs", "typo"]).await else { panic!("to be refused") };
+    assert_eq!(error.problems().len(), 2, "a rule is no migration either: {error}");
+    assert_eq!(database.number("select count(*) from pg_namespace where nspname = 'plinth'").await, 0);
+
+    let found = host.baseline(&[]).await.unwrap();
+    assert!(found.boot.is_none() && results(&found, Adoption::Adopted).is_empty());
+    // A baseline that found nothing is in nobody's way.
+    let report = host.boot().await.unwrap();
+    assert_eq!((report.boot.state, report.boot.ran), (BootState::Complete, 11));
+}
+
+#[tokio::test]
+async fn case_21_the_command_lists_what_did_not_match_and_says_so_by_its_exit_code() {
+    let database = of_the_old_system("select").await;
+    let run = |more: &[&str]| {
+        let mut command = plinth();
+        command.args(["baseline", "--blocks"]).arg(blocks()).args(["--database-url", &database.url]).args(more);
+        command.output().unwrap()
+    };
+    let output = run(&[]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(text.contains("5 recorded as applied, 0 applied earlier, 2 pending"), "{text}");
+
+    let output = run(&["--format", "json", "--assume", CLEANUP]);
+    assert_eq!(output.status.code(), Some(3));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let block = json["blocks"].as_array().unwrap().iter().find(|block| block["id"] == INDEX).unwrap();
+    assert_eq!(block["result"], "differs");
+    assert_eq!(block["differences"][0], "index test_results_suite_executed_idx, but it does not exist");
+
+    let create = "create index test_results_suite_executed_idx on test_results (test_suite_id, executed_at desc)";
+    database.client().await.batch_execute(create).await.unwrap();
+    assert_eq!(run(&[]).status.code(), Some(0));
 }

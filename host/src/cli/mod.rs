@@ -134,7 +134,7 @@ async fn plan(host: Host, format: Format) -> u8 {
 }
 
 async fn baseline(host: Host, assume: Vec<String>, format: Format) -> u8 {
-    match host.baseline(assume).await {
+    match host.baseline(&assume.iter().map(String::as_str).collect::<Vec<_>>()).await {
         Ok(found) => {
             match format {
                 Format::Json => print::json(&found),

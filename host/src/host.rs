@@ -181,7 +181,7 @@ impl Host {
         boot::status::status(self).await
     }
 
-    /// Looks at the post-conditions of all blocks that were applied, read-only.
+    /// Looks at the post-conditions of all blocks that were applied, and at the definitions of what they provide, read-only.
     ///
     /// # Errors
     ///

@@ -9,7 +9,7 @@ use crate::{
     host::Host,
     report::{ErrorClass, ReportError},
 };
-use plinth_manifest::{Kind, Manifest};
+use plinth_manifest::{Kind, Manifest, Object};
 use tokio_postgres::error::SqlState;
 
 /// Looks objects up before the first block runs, in one round trip, or none if there are none to look up.
@@ -48,15 +48,17 @@ pub(super) fn provided(manifest: &Manifest) -> Look<'_> {
 impl ReportError {
     /// Everything that a block provides and that is not there as declared; none if all is.
     pub(super) fn of_provides(manifest: &Manifest, existing: &Existing) -> Option<ReportError> {
-        let wrong: Vec<_> = manifest
-            .provides
-            .iter()
-            .filter_map(|object| Some((object, format!("{object}{}", existing.difference(object)?))))
-            .collect();
-        let (first, _) = wrong.first()?;
-        let told: Vec<&str> = wrong.iter().map(|(_, text)| text.as_str()).collect();
-        let error = ReportError::new(ErrorClass::Definition, format!("the block provides {}", told.join("; ")));
-        let object = Some(first.to_string());
-        Some(ReportError { object, ..error }.hint("correct what the block does, or what block.toml says that it provides"))
+        let differs = |object: &Object| Some((object.to_string(), existing.difference(object)?));
+        let wrong: Vec<_> = manifest.provides.iter().filter_map(differs).collect();
+        let object = wrong.first().map(|(object, _)| object.clone())?;
+        let told: Vec<String> = wrong.into_iter().map(|(object, difference)| object + &difference).collect();
+        let error = ReportError { object: Some(object), ..ReportError::of_definitions(&told)? };
+        Some(error.hint("correct what the block does, or what block.toml says that it provides"))
+    }
+
+    /// Objects that are not as a block provides them; none if there are none.
+    pub(super) fn of_definitions(told: &[String]) -> Option<ReportError> {
+        let message = || format!("the block provides {}", told.join("; "));
+        (!told.is_empty()).then(|| ReportError::new(ErrorClass::Definition, message()))
     }
 }

@@ -53,7 +53,7 @@ pub(super) enum Command {
         #[command(flatten)]
         shared: Shared,
     },
-    /// Look at the post-conditions of all applied blocks, read-only
+    /// Look at the post-conditions of all applied blocks and at what they provide, read-only
     Verify {
         #[command(flatten)]
         shared: Shared,

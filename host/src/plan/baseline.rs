@@ -5,7 +5,7 @@ use crate::{
     database::catalog::{Existing, Wanted},
     load::{Component, Components},
 };
-use plinth_manifest::{Kind, Object};
+use plinth_manifest::{Kind, Manifest, Object};
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap};
 
@@ -69,30 +69,46 @@ pub(crate) fn provided<'a>(plan: &Plan, components: &'a Components) -> Vec<Wante
     migrations(plan, components).flat_map(|(_, component)| component.manifest.provides.iter().map(Wanted::whole)).collect()
 }
 
-/// Holds every migration against the catalog. `assumed` names those that are believed, if nothing of them can be looked at.
+/// What blocks provide, held against the catalog long after they ran.
 ///
 /// What a later block provides again, a column of another type for instance, is there as the later one makes it: that meets
 /// the earlier one too.
+pub(crate) struct Standing<'a> {
+    existing: &'a Existing,
+    last: HashMap<String, &'a Object>,
+}
+
+impl<'a> Standing<'a> {
+    /// The blocks in order, and what the catalog says of all that they provide.
+    pub(crate) fn new(blocks: impl IntoIterator<Item = &'a Manifest>, existing: &'a Existing) -> Standing<'a> {
+        let provides = blocks.into_iter().flat_map(|block| &block.provides);
+        Standing { existing, last: provides.map(|object| (object.to_string(), object)).collect() }
+    }
+
+    /// What a block provides and what is not there as it or a later one says.
+    pub(crate) fn differences(&self, block: &Manifest) -> Vec<String> {
+        let differs = |object: &Object| {
+            let difference = self.existing.difference(object)?;
+            let later = self.last.get(&object.to_string()).is_some_and(|last| self.existing.difference(last).is_none());
+            (!later).then(|| format!("{object}{difference}"))
+        };
+        block.provides.iter().filter_map(differs).collect()
+    }
+}
+
+/// Holds every migration against the catalog. `assumed` names those that are believed, if nothing of them can be looked at.
 pub(crate) fn baseline(
     plan: &Plan,
     components: &Components,
     existing: &Existing,
     assumed: &BTreeSet<String>,
 ) -> Vec<BaselineBlock> {
-    let mut last: HashMap<String, &Object> = HashMap::new();
-    for (_, component) in migrations(plan, components) {
-        last.extend(component.manifest.provides.iter().map(|object| (object.to_string(), object)));
-    }
-    let differs = |object: &Object| {
-        let difference = existing.difference(object)?;
-        let later = last.get(&object.to_string()).is_some_and(|last| existing.difference(last).is_none());
-        (!later).then(|| format!("{object}{difference}"))
-    };
+    let standing = Standing::new(migrations(plan, components).map(|(_, component)| &component.manifest), existing);
     let block = |(action, component): (Action, &Component)| {
         let manifest = &component.manifest;
         let differences: Vec<String> = match action {
             Action::Skip => Vec::new(),
-            _ => manifest.provides.iter().filter_map(differs).collect(),
+            _ => standing.differences(manifest),
         };
         let result = match action {
             Action::Skip => Adoption::Known,

@@ -7,7 +7,7 @@ mod requirements;
 mod steps;
 
 pub use baseline::{Adoption, Baseline, BaselineBlock};
-pub(crate) use baseline::{baseline, provided};
+pub(crate) use baseline::{Standing, baseline, provided};
 pub(crate) use order::order;
 pub use preview::{Preview, PreviewAction, PreviewBlock};
 pub(crate) use requirements::{requirements, wanted};

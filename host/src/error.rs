@@ -22,6 +22,9 @@ pub enum BootError {
     /// The ledger cannot be read or written, or is too new.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// What exists in the database cannot be looked up.
+    #[error("what exists in the database cannot be looked up: {}", crate::database_reason(.0))]
+    Catalog(#[source] tokio_postgres::Error),
     /// Another replica held the lock for longer than this one waits.
     #[error("another boot holds the lock for longer than {} s{}: look at what it does with `plinth status`, or wait longer", waited.as_secs(), holder.as_deref().map(|holder| format!(": {holder}")).unwrap_or_default())]
     Locked {

@@ -6,7 +6,7 @@ use crate::{
     error::BootError,
     ledger::Ledger,
     load::Components,
-    plan::Preview,
+    plan::{Baseline, Preview},
     report::Report,
     sandbox::{Limits, Sandbox},
 };
@@ -171,6 +171,16 @@ impl Host {
         boot::preview::preview(self).await
     }
 
+    /// Adopts a database where things exist already: records every migration as applied whose provided objects are all there,
+    /// by definition. Runs no block. A migration that provides nothing is adopted only if `assumed` names it.
+    ///
+    /// # Errors
+    ///
+    /// [`BootError`]; then nothing was recorded. That something is not as declared is no error: it stays pending.
+    pub async fn baseline(&self, assumed: &[&str]) -> Result<Baseline, BootError> {
+        boot::baseline::baseline(self, assumed.iter().map(|id| (*id).to_owned()).collect()).await
+    }
+
     /// What the ledger knows of every block.
     ///
     /// # Errors
@@ -180,7 +190,7 @@ impl Host {
         boot::status::status(self).await
     }
 
-    /// Looks at the post-conditions of all blocks that were applied, read-only.
+    /// Looks at the post-conditions of all blocks that were applied, and at the definitions of what they provide, read-only.
     ///
     /// # Errors
     ///

@@ -37,12 +37,12 @@ pub mod embedded;
 
 pub use boot::status::{BlockStatus, Status};
 pub use boot::verify::{CheckReport, Verification};
-pub use database::{ConnectError, Database};
+pub use database::{ConnectError, Database, catalog::Difference};
 pub use error::BootError;
 pub use host::Host;
 pub use ledger::LedgerError;
 pub use load::{Component, Components, Digest, Interfaces, LoadError, Problem};
-pub use plan::{PlanError, PlanProblem, Preview, PreviewAction, PreviewBlock, Provider};
+pub use plan::{Adoption, Baseline, BaselineBlock, PlanError, PlanProblem, Preview, PreviewAction, PreviewBlock, Provider};
 pub use plinth_manifest as manifest;
 pub use report::{
     BlockReport, BootReport, BootState, ErrorClass, JournalLine, Lock, ObjectChange, Outcome, Report, ReportError, RowCounts,

@@ -1,18 +1,20 @@
 //! One pass of the host: look, lock, plan, migrate, reconcile, settle, report.
 
+pub(crate) mod baseline;
 mod block;
 mod contest;
 mod failure;
 mod look;
 mod outside;
 pub(crate) mod preview;
+mod provides;
 mod settle;
 pub(crate) mod status;
 mod transaction;
 pub(crate) mod verify;
 
 use crate::{
-    database::{Canceller, Connection, catalog::Existing, lock::Held, session::SETUP},
+    database::{Canceller, Connection, lock::Held, session::SETUP},
     error::BootError,
     host::Host,
     ledger::{Known, LedgerError, Record, Row},
@@ -136,7 +138,7 @@ async fn open(
     let known = Known::read(&connection.send(&known).await.map_err(unwritten)?, 0);
     let plan = Plan::new(&loaded.components, &loaded.order, &known);
     let wanted = plan::wanted(&plan, &loaded.components);
-    let existing = Existing::look_up(connection, &wanted).await.map_err(unwritten)?;
+    let existing = provides::existing(host, connection, wanted).await.map_err(BootError::Catalog)?;
     let problems = plan.all_problems(&loaded.components, &known, &existing, &host.accepted_removals);
     if !problems.is_empty() {
         return Err(PlanError(problems).into());

@@ -4,7 +4,11 @@
 //! the indexes that the block provides are looked at, and an invalid one is dropped, since CREATE INDEX … IF NOT EXISTS would
 //! take it for the real one.
 
-use super::{Boot, milliseconds, transaction::start};
+use super::{
+    Boot, milliseconds,
+    provides::provided,
+    transaction::{settings, start},
+};
 use crate::{
     database::{
         effects::Counters,
@@ -89,6 +93,7 @@ impl Boot<'_> {
             let error = ReportError::new(ErrorClass::PostCondition, format!("index {} is invalid", invalid.join(", ")));
             return Err(error.hint("start again: the host drops it and the block builds it anew"));
         }
+        self.as_provided(component).await?;
         let after = self.indexes(&indexes, true).await?;
         let made = after.into_iter().filter(|index| !before.contains(index));
         report.objects =
@@ -138,6 +143,17 @@ impl Boot<'_> {
                 return;
             }
         }
+    }
+
+    /// Compares what the block provides with what is there now. Nothing can be rolled back, but nothing is recorded as applied.
+    async fn as_provided(&self, component: &Component) -> Result<(), ReportError> {
+        let provides = provided(&component.manifest);
+        let ask = format!("{}; {}", settings(self.host), provides.query());
+        let sets = self.connection.send(&ask).await;
+        let sets = sets.map_err(|error| ReportError::of_host(&error, "what the block provides cannot be looked up"))?;
+        ReportError::of_provides(&component.manifest, &provides.read(&sets, 0)).map_or(Ok(()), |error| {
+            Err(error.hint("it stays, since the block runs outside a transaction: drop or change it, or correct block.toml, then start again"))
+        })
     }
 
     /// Those of the given indexes that exist and are, or are not, valid.

@@ -1,8 +1,8 @@
 //! What a boot would do, without doing any of it.
 
-use super::Loaded;
+use super::{Loaded, provides};
 use crate::{
-    database::{Connection, ResultSets, catalog::Existing},
+    database::{Connection, ResultSets},
     error::BootError,
     host::Host,
     ledger::{Known, LedgerError, Look},
@@ -15,11 +15,7 @@ pub(crate) async fn preview(host: &Host) -> Result<Preview, BootError> {
     let known = known(host, &connection, &loaded.digest).await?;
     let plan = Plan::new(&loaded.components, &loaded.order, &known);
     let wanted = plan::wanted(&plan, &loaded.components);
-    let existing = Existing::look_up(&connection, &wanted).await.map_err(|source| LedgerError::Database {
-        schema: host.ledger.schema.clone(),
-        doing: "read",
-        source,
-    })?;
+    let existing = provides::existing(host, &connection, wanted).await.map_err(BootError::Catalog)?;
     let problems = plan.all_problems(&loaded.components, &known, &existing, &host.accepted_removals);
     if problems.is_empty() { Ok(Preview::new(&plan, &loaded.components)) } else { Err(PlanError(problems).into()) }
 }

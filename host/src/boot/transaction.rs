@@ -1,7 +1,7 @@
 //! A block inside the host's transaction. Each state has only the step that may come next, so that nothing is committed that
 //! was not verified and measured.
 
-use super::Boot;
+use super::{Boot, provides::provided};
 use crate::{
     database::{
         Connection,
@@ -153,25 +153,29 @@ impl<'a> Verified<'a> {
     /// Asks the database what the block did, and holds it against the manifest.
     pub(super) async fn measure(mut self) -> Result<Measured<'a>, Broken<'a>> {
         let ledger = &self.0.boot.record.ledger.schema;
+        // The look at what it provides comes last: its own locks are none of the block's.
+        let provides = provided(&self.0.component.manifest);
         let ask = format!(
-            "rollback to savepoint plinth_verify; release savepoint plinth_verify; {SESSION}; {COUNTERS}; {}; {}",
+            "rollback to savepoint plinth_verify; release savepoint plinth_verify; {SESSION}; {COUNTERS}; {}; {}; {}",
             locks_query(ledger),
-            objects_query(ledger)
+            objects_query(ledger),
+            provides.query()
         );
         let sets = match self.0.boot.connection.send(&ask).await {
             Ok(sets) => sets,
             Err(error) => return Err(self.0.broken(ReportError::of_host(&error, "what the block did cannot be measured"))),
         };
-        if session_of(&sets, 3) != self.0.session {
+        if session_of(&sets, 4) != self.0.session {
             let error = ReportError::new(
                 ErrorClass::Effects,
                 "the block changed the transaction or the session: role, settings or the transaction itself",
             );
             return Err(self.0.broken(error));
         }
-        let rows = Counters::read(&sets, 2).since(self.0.running.session().counters());
-        let effects = Effects { rows, locks: read_locks(&sets, 1), objects: read_objects(&sets, 0) };
-        match self.0.forbidden(&effects) {
+        let rows = Counters::read(&sets, 3).since(self.0.running.session().counters());
+        let effects = Effects { rows, locks: read_locks(&sets, 2), objects: read_objects(&sets, 1) };
+        let existing = provides.read(&sets, 0);
+        match self.0.forbidden(&effects).or_else(|| ReportError::of_provides(&self.0.component.manifest, &existing)) {
             Some(error) => Err(self.0.broken(error)),
             None => Ok(Measured { effects, transaction: self.0 }),
         }

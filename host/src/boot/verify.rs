@@ -1,8 +1,10 @@
-//! The post-conditions of all blocks that were applied, looked at read-only: `plinth verify`.
+//! The post-conditions of all blocks that were applied, and the definitions of what they provide, looked at read-only:
+//! `plinth verify`.
 
 use super::{Loaded, preview::known, transaction::settings};
 use crate::{
     database::{
+        catalog::{Look, Wanted},
         effects::Counters,
         policy::{Phase, Policy},
         session::{SETUP, Session},
@@ -10,6 +12,7 @@ use crate::{
     error::BootError,
     host::Host,
     ledger::LedgerError,
+    plan::Standing,
     report::{ErrorClass, ReportError},
 };
 use plinth_manifest::Kind;
@@ -57,6 +60,12 @@ pub(crate) async fn verify(host: &Host) -> Result<Verification, BootError> {
     connection.send(SETUP).await.map_err(unreadable)?;
     let begin = format!("begin read only; {}", settings(host));
     let mut found = Verification { blocks: Vec::new(), not_applied: Vec::new() };
+    let in_order = || loaded.order.iter().filter_map(|place| loaded.components.get(*place)).map(|component| &component.manifest);
+    let applied = || in_order().filter(|manifest| known.get(&manifest.id).is_some_and(|entry| entry.applied));
+    let look = Look::new(applied().flat_map(|manifest| manifest.provides.iter().map(Wanted::whole)));
+    let sets = connection.send(&format!("{}; {}", settings(host), look.query())).await.map_err(BootError::Catalog)?;
+    let existing = look.read(&sets, 0);
+    let standing = Standing::new(applied(), &existing);
     for component in loaded.order.iter().filter_map(|place| loaded.components.get(*place)) {
         let manifest = &component.manifest;
         if !known.get(&manifest.id).is_some_and(|entry| entry.applied) {
@@ -84,6 +93,12 @@ pub(crate) async fn verify(host: &Host) -> Result<Verification, BootError> {
                     Err(error) => report.error = Some(ReportError::of_block(&error, running.failed(), None)),
                 }
             }
+        }
+        if report.error.is_none() {
+            let told = ReportError::of_definitions(&standing.differences(manifest));
+            report.error = told.map(|error| {
+                error.hint("somebody has changed it since the block was applied: change it back by a new migration")
+            });
         }
         found.blocks.push(report);
         connection.send("rollback").await.map_err(unreadable)?;

@@ -9,7 +9,7 @@ use std::{path::PathBuf, time::Duration};
 #[command(
     name = "plinth",
     version,
-    after_help = "Exit codes: 0 done; 1 a block or the database failed; 2 wrong usage or input; 3 (plan, status) something is pending or deferred; 130 interrupted."
+    after_help = "Exit codes: 0 done; 1 a block or the database failed; 2 wrong usage or input; 3 (plan, status, baseline) something is pending or deferred; 130 interrupted."
 )]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -37,12 +37,23 @@ pub(super) enum Command {
         #[command(flatten)]
         shared: Shared,
     },
+    /// Adopt a database where things exist already: record migrations as applied whose objects are there; runs no block
+    Baseline {
+        #[command(flatten)]
+        shared: Shared,
+        /// A migration that provides nothing to look at and was applied here (repeatable)
+        #[arg(long, value_name = "ID")]
+        assume: Vec<String>,
+        /// How long to wait for a boot that runs, in seconds
+        #[arg(long, env = "PLINTH_LOCK_TIMEOUT", value_name = "SECONDS", default_value = "300", value_parser = seconds)]
+        lock_timeout: Duration,
+    },
     /// Tell every block's last outcome, from the ledger
     Status {
         #[command(flatten)]
         shared: Shared,
     },
-    /// Look at the post-conditions of all applied blocks, read-only
+    /// Look at the post-conditions of all applied blocks and at what they provide, read-only
     Verify {
         #[command(flatten)]
         shared: Shared,

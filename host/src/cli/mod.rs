@@ -1,6 +1,7 @@
 //! The command: arguments in, a report on standard output, an exit code. Everything else is the library's.
 
 mod arguments;
+mod baseline;
 mod database;
 mod inspect;
 mod print;
@@ -72,6 +73,10 @@ async fn command(command: Command) -> u8 {
             on_database(shared, configure, run).await
         }
         Command::Plan { shared } => on_database(shared, |host| host, plan).await,
+        Command::Baseline { shared, assume, lock_timeout } => {
+            let adopt = |host, format| baseline(host, assume, format);
+            on_database(shared, |host| host.lock_deadline(lock_timeout), adopt).await
+        }
         Command::Status { shared } => on_database(shared, |host| host, status).await,
         Command::Verify { shared } => on_database(shared, |host| host, verify).await,
         Command::Inspect { file, format } => inspect::inspect(&file, format),
@@ -123,6 +128,19 @@ async fn plan(host: Host, format: Format) -> u8 {
                 Format::Table => print::preview(&preview),
             }
             if preview.is_waiting() { WAITING } else { 0 }
+        }
+        Err(error) => failed(&error, format),
+    }
+}
+
+async fn baseline(host: Host, assume: Vec<String>, format: Format) -> u8 {
+    match host.baseline(&assume.iter().map(String::as_str).collect::<Vec<_>>()).await {
+        Ok(found) => {
+            match format {
+                Format::Json => print::json(&found),
+                Format::Table => baseline::print(&found),
+            }
+            if found.is_complete() { 0 } else { WAITING }
         }
         Err(error) => failed(&error, format),
     }

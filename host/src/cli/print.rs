@@ -16,7 +16,7 @@ pub(super) fn json(value: &impl Serialize) {
 }
 
 /// Prints a line to standard output. Whoever closed it wants no more.
-fn say(text: &str) {
+pub(super) fn say(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }
 
@@ -68,7 +68,7 @@ fn one_line(sql: &str) -> String {
     sql.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn table(head: &[&str]) -> Table {
+pub(super) fn table(head: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     let bold = colours(io::stdout().is_terminal());
@@ -80,10 +80,10 @@ fn table(head: &[&str]) -> Table {
 }
 
 /// A word about how a block ended, coloured on a terminal.
-fn word(text: &str) -> Cell {
+pub(super) fn word(text: &str) -> Cell {
     let cell = Cell::new(text);
     let colour = match text {
-        "applied" | "apply" | "resume" | "holds" => Color::Green,
+        "applied" | "adopted" | "assumed" | "apply" | "resume" | "holds" => Color::Green,
         "failed" | "does not hold" => Color::Red,
         "deferred" | "retired" | "pending" => Color::Yellow,
         _ => return cell,
@@ -91,7 +91,7 @@ fn word(text: &str) -> Cell {
     if colours(io::stdout().is_terminal()) { cell.fg(colour) } else { cell }
 }
 
-fn number(text: impl ToString) -> Cell {
+pub(super) fn number(text: impl ToString) -> Cell {
     Cell::new(text.to_string()).set_alignment(CellAlignment::Right)
 }
 
@@ -165,7 +165,7 @@ fn did(block: &BlockReport) -> String {
 }
 
 /// Lines without the blanks at their ends.
-fn trimmed(table: &Table) -> String {
+pub(super) fn trimmed(table: &Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 

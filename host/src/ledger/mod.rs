@@ -1,5 +1,6 @@
 //! The ledger: the schema in the database that keeps boots and outcomes.
 
+mod adopt;
 mod known;
 mod look;
 mod record;

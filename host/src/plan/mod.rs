@@ -1,5 +1,6 @@
 //! What a boot would do. Pure functions over manifests, ledger and catalog: no guest code, no database.
 
+mod baseline;
 mod conflicts;
 #[cfg(test)]
 mod laws;
@@ -9,6 +10,8 @@ mod removal;
 mod requirements;
 mod steps;
 
+pub use baseline::{Adoption, Baseline, BaselineBlock};
+pub(crate) use baseline::{Standing, baseline, provided};
 pub(crate) use conflicts::conflicts;
 pub(crate) use order::order;
 pub use preview::{Preview, PreviewAction, PreviewBlock};
@@ -17,6 +20,7 @@ use requirements::requirements;
 pub(crate) use requirements::wanted;
 pub(crate) use steps::{Action, Plan, Step};
 
+use crate::database::catalog::{Difference, Told};
 use plinth_manifest::{BlockId, Columns, Object};
 use std::fmt;
 
@@ -51,6 +55,11 @@ impl std::error::Error for PlanError {}
 pub enum PlanProblem {
     /// The host was told that the build ships a block, and it is not there.
     Expected {
+        /// The id.
+        id: String,
+    },
+    /// A baseline was told to take for applied what is no migration of the set.
+    Assumed {
         /// The id.
         id: String,
     },
@@ -103,6 +112,17 @@ pub enum PlanProblem {
         /// A block that provides it, if there is one.
         provider: Option<Provider>,
     },
+    /// A block requires something that is there, but is not as it requires it.
+    Differs {
+        /// The block.
+        block: BlockId,
+        /// The object.
+        object: Object,
+        /// In what.
+        differences: Vec<Difference>,
+        /// A block that provides it, if there is one.
+        provider: Option<Provider>,
+    },
 }
 
 /// A block that provides an object that is missed.
@@ -111,8 +131,10 @@ pub enum PlanProblem {
 pub enum Provider {
     /// It runs after the block that needs it.
     Later(BlockId),
-    /// The ledger says that it was applied, and the object is not there.
+    /// The ledger says that it was applied, and the object is not there, or not as it made it.
     AppliedBefore(BlockId),
+    /// It runs before the block that needs it, and says itself that it makes it otherwise.
+    Otherwise(BlockId),
 }
 
 impl fmt::Display for PlanProblem {
@@ -123,6 +145,9 @@ impl fmt::Display for PlanProblem {
                     f,
                     "{id}: the build is to ship this block, and no component with this id was found: look at how the components are built and copied"
                 )
+            }
+            PlanProblem::Assumed { id } => {
+                write!(f, "{id}: is to be taken for applied, and no migration has this id: look at what `plinth baseline` lists")
             }
             PlanProblem::Cycle { path } => {
                 let path: Vec<&str> = path.iter().map(|id| &**id).collect();
@@ -166,7 +191,19 @@ impl fmt::Display for PlanProblem {
                     Some(Provider::AppliedBefore(id)) => {
                         write!(f, "; {id} provided it and was applied, so somebody has removed it since")
                     }
+                    Some(Provider::Otherwise(id)) => write!(f, "; {id} provides it"),
                     None => write!(f, ", and no block provides it: is a component missing?"),
+                }
+            }
+            PlanProblem::Differs { block, object, differences, provider } => {
+                write!(f, "{block}: requires {object} {}", Told(differences))?;
+                match provider {
+                    Some(Provider::Later(id)) => write!(f, "; {id} provides it, but runs later: add it to `after`"),
+                    Some(Provider::AppliedBefore(id)) => {
+                        write!(f, "; {id} provides it and was applied, so somebody has changed it since")
+                    }
+                    Some(Provider::Otherwise(id)) => write!(f, " once {id} has run, which provides it so"),
+                    None => write!(f, ": change it in a migration that runs before, or what the manifest requires"),
                 }
             }
         }

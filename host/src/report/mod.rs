@@ -265,6 +265,8 @@ pub enum ErrorClass {
     Effects,
     /// It and another rule undo each other's work, or it does not converge.
     Conflict,
+    /// What its manifest provides is not there, or otherwise.
+    Definition,
 }
 
 impl std::fmt::Display for ReportError {

@@ -23,11 +23,11 @@ pub enum Object {
     Column {
         /// Where it is.
         name: ColumnName,
-        /// Its type as `format_type` prints it, such as `character varying(20)`.
+        /// Its type, such as `character varying(20)` or `varchar(20)`.
         data_type: Option<String>,
         /// Whether it takes NULL.
         nullable: Option<bool>,
-        /// Its default as `pg_get_expr` prints it, such as `'draft'::character varying`.
+        /// Its default as `pg_get_expr` prints it, such as `now()` or `'draft'`; empty if it must have none.
         default: Option<String>,
     },
     /// An index, valid.
@@ -36,11 +36,11 @@ pub enum Object {
         name: TableName,
         /// The table that it is on.
         table: Option<TableName>,
-        /// Its columns and expressions in order, as `pg_get_indexdef` prints them, with ` DESC` where it applies.
+        /// Its columns and expressions in order, as `pg_get_indexdef` prints them, such as `executed_at DESC`.
         columns: Option<Vec<String>>,
         /// Whether it is unique.
         unique: Option<bool>,
-        /// The predicate of a partial index as `pg_get_expr` prints it.
+        /// The predicate of a partial index as `pg_get_expr` prints it; empty if it must have none.
         predicate: Option<String>,
     },
     /// A constraint of a table.

@@ -1,0 +1,64 @@
+//! What blocks require and provide, held against the catalog.
+
+use super::transaction::settings;
+use crate::{
+    database::{
+        Connection,
+        catalog::{Existing, Look, Wanted},
+    },
+    host::Host,
+    report::{ErrorClass, ReportError},
+};
+use plinth_manifest::{Kind, Manifest, Object};
+use tokio_postgres::error::SqlState;
+
+/// Looks objects up before the first block runs, in one round trip, or none if there are none to look up.
+///
+/// Under the settings of blocks: what the server prints depends on the search path.
+pub(super) async fn existing(
+    host: &Host,
+    connection: &Connection,
+    wanted: Vec<Wanted<'_>>,
+) -> Result<Existing, tokio_postgres::Error> {
+    let look = Look::new(wanted);
+    if look.is_empty() {
+        return Ok(Existing::default());
+    }
+    let ask = |look: &Look<'_>| format!("{}; {}", settings(host), look.query());
+    let sets = match connection.send(&ask(&look)).await {
+        // Somebody holds a table whose defaults or predicates were asked for. What can be known without waiting is better
+        // than nothing; the block itself will wait for that table, if it needs it.
+        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+            tracing::warn!(
+                "another session holds a lock: defaults, predicates and constraints of what is required are not compared"
+            );
+            connection.send(&ask(&look.without_waiting())).await?
+        }
+        sets => sets?,
+    };
+    Ok(look.read(&sets, 0))
+}
+
+/// The look at what a block provides, after its work. A rule runs in every boot, so it never waits for more than its own
+/// work did.
+pub(super) fn provided(manifest: &Manifest) -> Look<'_> {
+    Look::new(manifest.provides.iter().map(if manifest.kind == Kind::Rule { Wanted::at_once } else { Wanted::whole }))
+}
+
+impl ReportError {
+    /// Everything that a block provides and that is not there as declared; none if all is.
+    pub(super) fn of_provides(manifest: &Manifest, existing: &Existing) -> Option<ReportError> {
+        let differs = |object: &Object| Some((object.to_string(), existing.difference(object)?));
+        let wrong: Vec<_> = manifest.provides.iter().filter_map(differs).collect();
+        let object = wrong.first().map(|(object, _)| object.clone())?;
+        let told: Vec<String> = wrong.into_iter().map(|(object, difference)| object + &difference).collect();
+        let error = ReportError { object: Some(object), ..ReportError::of_definitions(&told)? };
+        Some(error.hint("correct what the block does, or what block.toml says that it provides"))
+    }
+
+    /// Objects that are not as a block provides them; none if there are none.
+    pub(super) fn of_definitions(told: &[String]) -> Option<ReportError> {
+        let message = || format!("the block provides {}", told.join("; "));
+        (!told.is_empty()).then(|| ReportError::new(ErrorClass::Definition, message()))
+    }
+}

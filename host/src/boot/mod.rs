@@ -4,10 +4,12 @@ pub(crate) mod baseline;
 mod block;
 mod contest;
 mod failure;
+mod findings;
 mod look;
 mod outside;
 pub(crate) mod preview;
 mod provides;
+pub(crate) mod rehearse;
 mod settle;
 pub(crate) mod status;
 mod transaction;
@@ -65,7 +67,8 @@ pub(crate) struct Boot<'a> {
     host: &'a Host,
     loaded: &'a Loaded,
     plan: Plan,
-    held: &'a Held,
+    /// The lock; none in a rehearsal, and then nothing is committed.
+    held: Option<&'a Held>,
     connection: Arc<Connection>,
     record: Record,
     sandbox: Sandbox,
@@ -117,7 +120,7 @@ async fn boot(host: &Host, canceller: &OnceLock<Canceller>) -> Result<Report, Bo
     // Before anything is written: a cache that cannot be trusted is refused.
     let sandbox = host.sandbox()?;
     let (plan, record) = open(host, &loaded, &connection, &held, no_ledger).await?;
-    let boot = Boot { host, loaded: &loaded, plan, held: &held, connection, record, sandbox, started, reports: Vec::new() };
+    let boot = Boot { host, loaded: &loaded, plan, held: Some(&held), connection, record, sandbox, started, reports: Vec::new() };
     boot.run().await
 }
 
@@ -229,7 +232,7 @@ impl Boot<'_> {
         }
         // This statement's own round trip is one more.
         statements.push(self.record.close(state, self.round_trips() + 1, None));
-        if !self.held.is_held() {
+        if !self.held.is_some_and(Held::is_held) {
             return Err(BootError::Failed(Box::new(self.report(BootState::Failed))));
         }
         let closing = format!("begin; {}; commit", statements.join("; "));
@@ -255,7 +258,7 @@ impl Boot<'_> {
     }
 
     fn round_trips(&self) -> u64 {
-        self.connection.trips().get() + self.held.round_trips()
+        self.connection.trips().get() + self.held.map_or(0, Held::round_trips)
     }
 
     fn report(&self, state: BootState) -> Report {

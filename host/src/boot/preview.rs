@@ -12,12 +12,18 @@ use crate::{
 pub(crate) async fn preview(host: &Host) -> Result<Preview, BootError> {
     let loaded = Loaded::new(host)?;
     let connection = host.database.connect(&host.connection_name()).await?;
-    let known = known(host, &connection, &loaded.digest).await?;
+    let plan = planned(host, &loaded, &connection).await?;
+    Ok(Preview::new(&plan, &loaded.components))
+}
+
+/// The plan against ledger and catalog, if nothing stands against it.
+pub(super) async fn planned(host: &Host, loaded: &Loaded, connection: &Connection) -> Result<Plan, BootError> {
+    let known = known(host, connection, &loaded.digest).await?;
     let plan = Plan::new(&loaded.components, &loaded.order, &known);
     let wanted = plan::wanted(&plan, &loaded.components);
-    let existing = provides::existing(host, &connection, wanted).await.map_err(BootError::Catalog)?;
+    let existing = provides::existing(host, connection, wanted).await.map_err(BootError::Catalog)?;
     let problems = plan.all_problems(&loaded.components, &known, &existing, &host.accepted_removals);
-    if problems.is_empty() { Ok(Preview::new(&plan, &loaded.components)) } else { Err(PlanError(problems).into()) }
+    if problems.is_empty() { Ok(plan) } else { Err(PlanError(problems).into()) }
 }
 
 /// What the ledger knows; nothing, if there is none.

@@ -42,7 +42,7 @@ impl Boot<'_> {
     }
 
     /// The second pass, if a rule changed rows, and then the look, both in one transaction that is rolled back.
-    async fn settled(&self, ids: &[&str]) -> Result<(), (String, ReportError)> {
+    pub(super) async fn settled(&self, ids: &[&str]) -> Result<(), (String, ReportError)> {
         if self.reports.iter().any(|report| report.kind == Kind::Rule && report.outcome == Outcome::Applied) {
             self.second_pass().await?;
         }

@@ -5,8 +5,10 @@ use super::{Boot, provides::provided};
 use crate::{
     database::{
         Connection,
-        effects::{COUNTERS, Counters, Effects, locks_query, objects_query, read_locks, read_objects},
+        effects::{COUNTERS, Counters, Effects, locks_query, objects_query, read_locks, read_objects, read_youngest},
+        lock::Held,
         name,
+        observer::Observer,
         policy::{Phase, Policy},
         session::Session,
     },
@@ -29,6 +31,8 @@ pub(super) struct Transaction<'a> {
     policy: Arc<Policy>,
     /// The transaction's start and the session's settings: what a block must leave as it is.
     session: Vec<Option<String>>,
+    /// In a rehearsal: what the blocks before it did is older than this.
+    after: Option<u64>,
 }
 
 /// The host began it, the block did nothing yet.
@@ -47,7 +51,12 @@ pub(super) struct Measured<'a> {
 pub(super) struct Broken<'a> {
     pub(super) transaction: Box<Transaction<'a>>,
     pub(super) error: ReportError,
+    /// What it did, if it came so far that this is known.
+    pub(super) effects: Option<Effects>,
 }
+
+/// The savepoint before a block of a rehearsal.
+const REHEARSED: &str = "plinth_rehearsed";
 
 /// What identifies the transaction and the session around a block.
 const SESSION: &str = "select transaction_timestamp()::text, pg_backend_pid()::text, current_user::text, session_user::text,
@@ -82,7 +91,24 @@ impl<'a> Begun<'a> {
         let begin = format!("begin isolation level read committed read write; {}; {SESSION}; {COUNTERS}", settings(boot.host));
         let sets = boot.connection.send(&begin).await.map_err(|error| ReportError::of_host(&error, "BEGIN"))?;
         running.session().enter(Phase::Work, Counters::read(&sets, 0));
-        Ok(Begun(Transaction { boot, component, running, policy, session: session_of(&sets, 1) }))
+        Ok(Begun(Transaction { boot, component, running, policy, session: session_of(&sets, 1), after: None }))
+    }
+
+    /// The same behind a savepoint of the rehearsal's transaction, and observed.
+    pub(super) async fn rehearse(
+        boot: &'a Boot<'a>,
+        component: &'a Component,
+        after: Option<u64>,
+    ) -> Result<Begun<'a>, ReportError> {
+        let ledger = &boot.record.ledger.schema;
+        let policy = Arc::new(Policy::new(&component.manifest, ledger));
+        let mut running = start(boot, component, policy.clone(), &boot.connection)?;
+        let begin = format!("savepoint {REHEARSED}; {SESSION}; {COUNTERS}; {}", locks_query(ledger));
+        let sets = boot.connection.send(&begin).await.map_err(|error| ReportError::of_host(&error, "SAVEPOINT"))?;
+        let session = running.session();
+        session.enter(Phase::Work, Counters::read(&sets, 1));
+        session.observe(Observer::new(ledger, read_locks(&sets, 0)));
+        Ok(Begun(Transaction { boot, component, running, policy, session: session_of(&sets, 2), after }))
     }
 
     /// Lets the block do its work.
@@ -158,7 +184,7 @@ impl<'a> Verified<'a> {
         let ask = format!(
             "rollback to savepoint plinth_verify; release savepoint plinth_verify; {SESSION}; {COUNTERS}; {}; {}; {}",
             locks_query(ledger),
-            objects_query(ledger),
+            objects_query(ledger, self.0.after),
             provides.query()
         );
         let sets = match self.0.boot.connection.send(&ask).await {
@@ -173,10 +199,11 @@ impl<'a> Verified<'a> {
             return Err(self.0.broken(error));
         }
         let rows = Counters::read(&sets, 3).since(self.0.running.session().counters());
-        let effects = Effects { rows, locks: read_locks(&sets, 2), objects: read_objects(&sets, 1) };
+        let youngest = read_youngest(&sets, 1).max(self.0.after);
+        let effects = Effects { rows, locks: read_locks(&sets, 2), objects: read_objects(&sets, 1), youngest };
         let existing = provides.read(&sets, 0);
         match self.0.forbidden(&effects).or_else(|| ReportError::of_provides(&self.0.component.manifest, &existing)) {
-            Some(error) => Err(self.0.broken(error)),
+            Some(error) => Err(Broken { effects: Some(effects), ..self.0.broken(error) }),
             None => Ok(Measured { effects, transaction: self.0 }),
         }
     }
@@ -187,7 +214,7 @@ impl<'a> Measured<'a> {
     pub(super) async fn commit(self, record: Option<&str>) -> Result<Transaction<'a>, Broken<'a>> {
         let transaction = self.transaction;
         // Without the lock, another replica may be running the same block.
-        if !transaction.boot.held.is_held() {
+        if !transaction.boot.held.is_some_and(Held::is_held) {
             return Err(
                 transaction.broken(ReportError::new(ErrorClass::Connection, "the connection that holds the lock was lost"))
             );
@@ -196,6 +223,15 @@ impl<'a> Measured<'a> {
         match transaction.boot.connection.send(&end).await {
             Ok(_) => Ok(transaction),
             Err(error) => Err(transaction.broken(ReportError::of_host(&error, "COMMIT"))),
+        }
+    }
+
+    /// Keeps what the block did for those after it, until the rehearsal's transaction is rolled back.
+    pub(super) async fn keep(self) -> Result<Transaction<'a>, Broken<'a>> {
+        let transaction = self.transaction;
+        match transaction.boot.connection.send(&format!("release savepoint {REHEARSED}")).await {
+            Ok(_) => Ok(transaction),
+            Err(error) => Err(transaction.broken(ReportError::of_host(&error, "RELEASE SAVEPOINT"))),
         }
     }
 
@@ -211,7 +247,7 @@ impl<'a> Measured<'a> {
 
 impl<'a> Transaction<'a> {
     fn broken(self, error: ReportError) -> Broken<'a> {
-        Broken { transaction: Box::new(self), error }
+        Broken { transaction: Box::new(self), error, effects: None }
     }
 
     fn broken_by(mut self, error: &BlockError) -> Broken<'a> {
@@ -261,8 +297,16 @@ impl<'a> Transaction<'a> {
     /// Rolls back, whatever state it is in, and records what is to be recorded. False if the connection had to be given up.
     // Not `&self`: a guest's store is not Sync, and the boot's future is to be Send.
     pub(super) async fn roll_back(&mut self, record: &str) -> bool {
+        self.undo(format!("rollback; {record}")).await
+    }
+
+    /// Rolls a rehearsed block back, and nothing before it.
+    pub(super) async fn roll_back_rehearsed(&mut self) -> bool {
+        self.undo(format!("rollback to savepoint {REHEARSED}; release savepoint {REHEARSED}")).await
+    }
+
+    async fn undo(&mut self, rollback: String) -> bool {
         let connection = &self.boot.connection;
-        let rollback = format!("rollback; {record}");
         let attempt = async { connection.send(&rollback).await.is_ok() };
         tokio::pin!(attempt);
         // A statement may still be running: it is cancelled, unless it ends by itself.

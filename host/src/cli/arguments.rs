@@ -28,6 +28,9 @@ pub(super) enum Command {
         /// The build of the API that boots, for ledger and report
         #[arg(long, env = "PLINTH_BUILD", value_name = "LABEL")]
         build: Option<String>,
+        /// How to print the result
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
         /// How long to wait for another replica that boots, in seconds
         #[arg(long, env = "PLINTH_LOCK_TIMEOUT", value_name = "SECONDS", default_value = "300", value_parser = seconds)]
         lock_timeout: Duration,
@@ -36,6 +39,12 @@ pub(super) enum Command {
     Plan {
         #[command(flatten)]
         shared: Shared,
+        /// Run everything in one transaction that is rolled back, and tell rows, locks, times and findings
+        #[arg(long)]
+        run: bool,
+        /// How to print the result
+        #[arg(long, value_enum, default_value_t = PlanFormat::Table)]
+        format: PlanFormat,
     },
     /// Adopt a database where things exist already: record migrations as applied whose objects are there; runs no block
     Baseline {
@@ -44,6 +53,9 @@ pub(super) enum Command {
         /// A migration that provides nothing to look at and was applied here (repeatable)
         #[arg(long, value_name = "ID")]
         assume: Vec<String>,
+        /// How to print the result
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
         /// How long to wait for a boot that runs, in seconds
         #[arg(long, env = "PLINTH_LOCK_TIMEOUT", value_name = "SECONDS", default_value = "300", value_parser = seconds)]
         lock_timeout: Duration,
@@ -52,11 +64,17 @@ pub(super) enum Command {
     Status {
         #[command(flatten)]
         shared: Shared,
+        /// How to print the result
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
     },
     /// Look at the post-conditions of all applied blocks and at what they provide, read-only
     Verify {
         #[command(flatten)]
         shared: Shared,
+        /// How to print the result
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
     },
     /// Tell what a component file says about itself; needs no database
     Inspect {
@@ -82,9 +100,6 @@ pub(super) struct Shared {
     /// Where the embedded server keeps its data
     #[arg(long, value_name = "DIR", default_value = ".plinth/postgres", requires = "embedded")]
     pub(super) data: PathBuf,
-    /// How to print the result
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub(super) format: Format,
     /// A block that the build ships: refuse to start without it (repeatable)
     #[arg(long, value_name = "ID")]
     expect: Vec<String>,
@@ -120,6 +135,21 @@ pub(super) enum Format {
     Table,
     /// For programs
     Json,
+}
+
+/// How a plan is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum PlanFormat {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+    /// For a pull request
+    Markdown,
+    /// The order as a diagram for Graphviz
+    Dot,
+    /// The order as a diagram for Mermaid
+    Mermaid,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

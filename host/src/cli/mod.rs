@@ -4,11 +4,13 @@ mod arguments;
 mod baseline;
 mod database;
 mod inspect;
+mod markdown;
 mod print;
+mod rehearsal;
 mod signal;
 
 use crate::{BootError, Host};
-use arguments::{Arguments, Command, Format, Shared};
+use arguments::{Arguments, Command, Format, PlanFormat, Shared};
 use clap::Parser;
 use database::Reached;
 use std::{
@@ -62,7 +64,7 @@ fn refused(message: &str, code: u8) -> ExitCode {
 
 async fn command(command: Command) -> u8 {
     match command {
-        Command::Run { shared, build, lock_timeout } => {
+        Command::Run { shared, build, format, lock_timeout } => {
             let configure = |host: Host| {
                 let host = host.lock_deadline(lock_timeout);
                 match build {
@@ -70,15 +72,20 @@ async fn command(command: Command) -> u8 {
                     None => host,
                 }
             };
-            on_database(shared, configure, run).await
+            on_database(shared, configure, |host| run(host, format)).await
         }
-        Command::Plan { shared } => on_database(shared, |host| host, plan).await,
-        Command::Baseline { shared, assume, lock_timeout } => {
-            let adopt = |host, format| baseline(host, assume, format);
+        Command::Baseline { shared, assume, lock_timeout, format } => {
+            let adopt = |host| baseline(host, assume, format);
             on_database(shared, |host| host.lock_deadline(lock_timeout), adopt).await
         }
-        Command::Status { shared } => on_database(shared, |host| host, status).await,
-        Command::Verify { shared } => on_database(shared, |host| host, verify).await,
+        Command::Plan { run: true, format: PlanFormat::Dot | PlanFormat::Mermaid, .. } => {
+            print::error("a diagram shows the order, not a run: leave --run out, or use --format table, json or markdown");
+            USAGE
+        }
+        Command::Plan { shared, run: true, format } => on_database(shared, |host| host, |host| rehearse(host, format)).await,
+        Command::Plan { shared, run: false, format } => on_database(shared, |host| host, |host| plan(host, format)).await,
+        Command::Status { shared, format } => on_database(shared, |host| host, |host| status(host, format)).await,
+        Command::Verify { shared, format } => on_database(shared, |host| host, |host| verify(host, format)).await,
         Command::Inspect { file, format } => inspect::inspect(&file, format),
     }
 }
@@ -86,7 +93,7 @@ async fn command(command: Command) -> u8 {
 /// Reaches the database, runs something on it, and leaves nothing behind.
 async fn on_database<F, R>(shared: Shared, configure: impl FnOnce(Host) -> Host, work: F) -> u8
 where
-    F: FnOnce(Host, Format) -> R,
+    F: FnOnce(Host) -> R,
     R: Future<Output = u8>,
 {
     let Reached { database, server } = match database::reach(&shared).await {
@@ -96,8 +103,7 @@ where
             return USAGE;
         }
     };
-    let format = shared.format;
-    let code = work(configure(shared.host(database)), format).await;
+    let code = work(configure(shared.host(database))).await;
     if let Some(server) = server {
         // Stopping waits for the server: not on a thread of the runtime.
         let _ = tokio::task::spawn_blocking(move || server.stop()).await;
@@ -120,16 +126,38 @@ async fn run(host: Host, format: Format) -> u8 {
     }
 }
 
-async fn plan(host: Host, format: Format) -> u8 {
+async fn plan(host: Host, format: PlanFormat) -> u8 {
     match host.plan().await {
         Ok(preview) => {
             match format {
-                Format::Json => print::json(&preview),
-                Format::Table => print::preview(&preview),
+                PlanFormat::Json => print::json(&preview),
+                PlanFormat::Table => print::preview(&preview),
+                PlanFormat::Markdown => print::text(&markdown::preview(&preview)),
+                PlanFormat::Dot => print::text(&preview.dot()),
+                PlanFormat::Mermaid => print::text(&preview.mermaid()),
             }
             if preview.is_waiting() { WAITING } else { 0 }
         }
-        Err(error) => failed(&error, format),
+        Err(error) => failed(&error, Format::Table),
+    }
+}
+
+async fn rehearse(host: Host, format: PlanFormat) -> u8 {
+    let stopped = signal::told_to_stop();
+    match host.rehearse_until(stopped).await {
+        Ok(rehearsal) => {
+            match format {
+                PlanFormat::Json => print::json(&rehearsal),
+                PlanFormat::Markdown => print::text(&markdown::rehearsal(&rehearsal)),
+                _ => rehearsal::print(&rehearsal),
+            }
+            match (rehearsal.passed, rehearsal.is_waiting()) {
+                (false, _) => FAILED,
+                (true, true) => WAITING,
+                (true, false) => 0,
+            }
+        }
+        Err(error) => failed(&error, Format::Table),
     }
 }
 

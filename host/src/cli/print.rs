@@ -2,10 +2,16 @@
 #![allow(clippy::print_stdout)]
 
 use super::inspect::Inspected;
-use crate::{BlockReport, BootError, ErrorClass, Outcome, Preview, PreviewAction, Report, ReportError, Status, Verification};
+use crate::{
+    BlockReport, BootError, ErrorClass, ObjectChange, Outcome, Preview, PreviewAction, Report, ReportError, RowCounts, Status,
+    Verification,
+};
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
-use std::io::{self, IsTerminal, Write};
+use std::{
+    collections::BTreeMap,
+    io::{self, IsTerminal, Write},
+};
 
 /// Prints a value as JSON.
 pub(super) fn json(value: &impl Serialize) {
@@ -13,6 +19,11 @@ pub(super) fn json(value: &impl Serialize) {
         Ok(text) => say(&text),
         Err(cause) => error(&format!("the result cannot be printed as JSON: {cause}")),
     }
+}
+
+/// Prints a text that ends with a line break.
+pub(super) fn text(text: &str) {
+    let _ = write!(io::stdout(), "{text}");
 }
 
 /// Prints a line to standard output. Whoever closed it wants no more.
@@ -64,7 +75,7 @@ fn failure(report: &Report) -> Option<(&BlockReport, &ReportError)> {
     report.blocks.iter().find(|block| block.outcome == Outcome::Failed).and_then(|block| Some((block, block.error.as_ref()?)))
 }
 
-fn one_line(sql: &str) -> String {
+pub(super) fn one_line(sql: &str) -> String {
     sql.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -130,25 +141,8 @@ pub(super) fn report(report: &Report) {
 /// What a block did, in a cell: rows, objects, locks that others feel, its own words.
 fn did(block: &BlockReport) -> String {
     let mut parts: Vec<String> = Vec::new();
-    for (table, rows) in &block.rows {
-        let verbs = [("inserted", rows.inserted), ("updated", rows.updated), ("deleted", rows.deleted)];
-        let counts: Vec<String> =
-            verbs.iter().filter(|(_, count)| *count > 0).map(|(verb, count)| format!("{count} {verb}")).collect();
-        parts.push(format!("{}: {}", table.strip_prefix("public.").unwrap_or(table), counts.join(", ")));
-    }
-    for (verb, created) in [("created", true), ("altered", false)] {
-        let objects: Vec<String> = block
-            .objects
-            .iter()
-            .filter(|object| object.created == created)
-            .map(|object| format!("{} {}", object.kind, object.object))
-            .collect();
-        if !objects.is_empty() {
-            let (shown, rest) = objects.split_at(objects.len().min(4));
-            let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
-            parts.push(format!("{verb} {}{more}", shown.join(", ")));
-        }
-    }
+    parts.extend(rows(&block.rows));
+    parts.extend(objects(&block.objects));
     let strong: Vec<String> = block
         .locks
         .iter()
@@ -164,6 +158,35 @@ fn did(block: &BlockReport) -> String {
     parts.join("; ")
 }
 
+/// Rows by table, a text for each.
+pub(super) fn rows(rows: &BTreeMap<String, RowCounts>) -> Vec<String> {
+    let of_table = |(table, rows): (&String, &RowCounts)| {
+        let verbs = [("inserted", rows.inserted), ("updated", rows.updated), ("deleted", rows.deleted)];
+        let counts: Vec<String> =
+            verbs.iter().filter(|(_, count)| *count > 0).map(|(verb, count)| format!("{count} {verb}")).collect();
+        format!("{}: {}", table.strip_prefix("public.").unwrap_or(table), counts.join(", "))
+    };
+    rows.iter().map(of_table).collect()
+}
+
+/// Objects created and altered, the first of each.
+pub(super) fn objects(objects: &[ObjectChange]) -> Vec<String> {
+    let mut parts = Vec::new();
+    for (verb, created) in [("created", true), ("altered", false)] {
+        let objects: Vec<String> = objects
+            .iter()
+            .filter(|object| object.created == created)
+            .map(|object| format!("{} {}", object.kind, object.object))
+            .collect();
+        if !objects.is_empty() {
+            let (shown, rest) = objects.split_at(objects.len().min(4));
+            let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+            parts.push(format!("{verb} {}{more}", shown.join(", ")));
+        }
+    }
+    parts
+}
+
 /// Lines without the blanks at their ends.
 pub(super) fn trimmed(table: &Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
@@ -173,12 +196,7 @@ pub(super) fn trimmed(table: &Table) -> String {
 pub(super) fn preview(preview: &Preview) {
     let mut table = table(&["", "block", "kind", "action", "title"]);
     for (place, block) in preview.blocks.iter().enumerate() {
-        let action = match block.action {
-            PreviewAction::Apply => "apply",
-            PreviewAction::Resume => "resume",
-            PreviewAction::Reconcile => "reconcile",
-            PreviewAction::Skip => "applied earlier",
-        };
+        let action = block.action.as_str();
         table.add_row([number(place + 1), Cell::new(&block.id), Cell::new(block.kind), word(action), Cell::new(&block.title)]);
     }
     say(&trimmed(&table));

@@ -20,12 +20,19 @@ pub(crate) struct Effects {
     pub(crate) rows: BTreeMap<TableName, RowCounts>,
     pub(crate) objects: Vec<ObjectChange>,
     pub(crate) locks: Vec<Lock>,
+    /// The youngest transaction, or sub-transaction, among those that made the objects: a later change has a younger one.
+    pub(crate) youngest: Option<u64>,
 }
 
 impl Effects {
     /// Whether anything was changed.
     pub(crate) fn any(&self) -> bool {
         !self.rows.is_empty() || !self.objects.is_empty()
+    }
+
+    /// Rows by the table's name with its schema.
+    pub(crate) fn rows_by_name(&self) -> BTreeMap<String, RowCounts> {
+        self.rows.iter().map(|(table, counts)| (format!("{}.{}", table.schema, table.table), *counts)).collect()
     }
 
     pub(crate) fn total_rows(&self) -> u64 {
@@ -84,12 +91,13 @@ pub(crate) fn read_locks(sets: &ResultSets, place: usize) -> Vec<Lock> {
 }
 
 /// Objects created or altered by the transaction that runs. Nothing is scanned unless it has an id and touched the catalog
-/// that would say so.
-pub(crate) fn objects_query(ledger: &str) -> String {
+/// that would say so. In a rehearsal, only those that are younger than what the blocks before did in the same transaction.
+pub(crate) fn objects_query(ledger: &str, after: Option<u64>) -> String {
     let ledger = literal(ledger);
+    let top = after.map_or_else(|| "pg_current_xact_id_if_assigned()".to_owned(), |after| format!("{}", after + 1));
     format!(
         "with own as (
-            select pg_current_xact_id_if_assigned()::text::numeric as top
+            select {top}::text::numeric as top
          ), ours as (
             select top, mod(top, 4294967296) as low, top - mod(top, 4294967296) as epoch from own where top is not null
          ), touched as (
@@ -131,7 +139,8 @@ pub(crate) fn objects_query(ledger: &str) -> String {
             union all
             select 'extension', 'public', e.extname, true, e.xmin from pg_extension e
          )
-         select kind, case when kind in ('schema', 'extension') then '' else coalesce(nullif(schema, 'public') || '.', '') end || name, created
+         select kind, case when kind in ('schema', 'extension') then '' else coalesce(nullif(schema, 'public') || '.', '') end || name, created,
+                (case when xmin::text::numeric >= low then epoch else epoch + 4294967296 end + xmin::text::numeric)::text
          from changed, ours
          where (select something from touched) and schema not in ('pg_toast', {ledger})
            and (xmin::text::numeric >= low or low - xmin::text::numeric > 2147483648)
@@ -140,6 +149,11 @@ pub(crate) fn objects_query(ledger: &str) -> String {
                                + xmin::text::numeric)::text::xid8) = 'in progress'
          order by kind, 2"
     )
+}
+
+/// The youngest of the transactions that made the objects.
+pub(crate) fn read_youngest(sets: &ResultSets, place: usize) -> Option<u64> {
+    sets.set_from_end(place).iter().filter_map(|row| text(row, 3)?.parse().ok()).max()
 }
 
 pub(crate) fn read_objects(sets: &ResultSets, place: usize) -> Vec<ObjectChange> {

@@ -9,6 +9,7 @@ mod url;
 pub(crate) mod catalog;
 pub(crate) mod effects;
 pub(crate) mod lock;
+pub(crate) mod observer;
 pub(crate) mod policy;
 pub(crate) mod session;
 pub(crate) mod value;

@@ -3,6 +3,7 @@
 use super::{
     Connection,
     effects::{COUNTERS, Counters},
+    observer::{Observed, Observer},
     policy::{Phase, Policy, Wraps},
     value::{self, Raw, decode, is_native, parameters, type_name},
 };
@@ -37,6 +38,8 @@ pub(crate) struct Session {
     /// The statement that runs or ran last.
     current: Option<String>,
     failed: Option<FailedStatement>,
+    /// Only in a rehearsal.
+    observer: Option<Observer>,
 }
 
 /// A statement that failed, for the report.
@@ -73,6 +76,7 @@ impl Session {
             savepoints_opened: 0,
             current: None,
             failed: None,
+            observer: None,
         }
     }
 
@@ -81,6 +85,28 @@ impl Session {
         self.phase = phase;
         self.counters = counters;
         self.savepoints.clear();
+    }
+
+    /// Has everything observed that the block does from here on, its post-conditions excepted.
+    pub(crate) fn observe(&mut self, observer: Observer) {
+        self.observer = Some(observer);
+    }
+
+    /// What was observed, if anything was to be.
+    pub(crate) fn observed(&mut self) -> Option<Observed> {
+        self.observer.take().map(Observer::seen)
+    }
+
+    async fn about_to_send(&mut self, statement: &str, params: &[value::Value]) {
+        if let Some(observer) = self.observer.as_mut().filter(|_| self.phase == Phase::Work) {
+            observer.before(&self.connection, self.statements, statement, params).await;
+        }
+    }
+
+    async fn sent(&mut self, rows: Option<u64>) {
+        if let Some(observer) = self.observer.as_mut().filter(|_| self.phase == Phase::Work) {
+            observer.after(&self.connection, rows).await;
+        }
     }
 
     /// How many statements were sent or refused.
@@ -106,12 +132,14 @@ impl Session {
     /// Runs a statement for the number of rows that it affected.
     pub(crate) async fn execute(&mut self, statement: String, params: Vec<value::Value>) -> Result<u64, Error> {
         let done = self.try_execute(&statement, &params).await;
+        self.sent(done.as_ref().ok().copied()).await;
         self.noted(done)
     }
 
     /// Runs a statement for its rows.
     pub(crate) async fn query(&mut self, statement: String, params: Vec<value::Value>) -> Result<Rows, Error> {
         let done = self.try_query(&statement, &params).await;
+        self.sent(done.as_ref().ok().map(|rows| rows.values.len() as u64)).await;
         self.noted(done)
     }
 
@@ -146,6 +174,7 @@ impl Session {
 
     async fn try_execute(&mut self, statement: &str, params: &[value::Value]) -> Result<u64, Error> {
         self.admit(statement)?;
+        self.about_to_send(statement, params).await;
         let client = self.connection.client();
         if params.is_empty() {
             return client.execute_typed(statement, &[]).await.map_err(|error| told(&error));
@@ -158,6 +187,7 @@ impl Session {
 
     async fn try_query(&mut self, statement: &str, params: &[value::Value]) -> Result<Rows, Error> {
         let allowed = self.admit(statement)?;
+        self.about_to_send(statement, params).await;
         let connection = self.connection.clone();
         let mut prepared = self.prepare(statement).await?;
         let params = parameters(params, prepared.params()).map_err(Error::Value)?;

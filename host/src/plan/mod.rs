@@ -2,6 +2,7 @@
 
 mod baseline;
 mod conflicts;
+mod diagram;
 #[cfg(test)]
 mod laws;
 mod order;
@@ -13,7 +14,9 @@ mod steps;
 pub use baseline::{Adoption, Baseline, BaselineBlock};
 pub(crate) use baseline::{Standing, baseline, provided};
 pub(crate) use conflicts::conflicts;
+use order::edges;
 pub(crate) use order::order;
+pub use order::{Edge, Reason};
 pub use preview::{Preview, PreviewAction, PreviewBlock};
 use removal::removals;
 use requirements::requirements;

@@ -6,6 +6,7 @@ use petgraph::{
     graph::{DiGraph, NodeIndex},
 };
 use plinth_manifest::{Columns, Kind, Manifest};
+use serde::Serialize;
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, HashMap, VecDeque},
@@ -54,9 +55,61 @@ pub(crate) fn order(blocks: &[&Manifest]) -> Result<Vec<usize>, Vec<PlanProblem>
     Ok(ordered.into_iter().filter_map(|place: usize| places.get(place).copied()).collect())
 }
 
-fn graph(blocks: &[&Manifest], problems: &mut Vec<PlanProblem>) -> DiGraph<usize, ()> {
-    let mut graph = DiGraph::with_capacity(blocks.len(), blocks.len());
-    let nodes: Vec<NodeIndex> = (0..blocks.len()).map(|place| graph.add_node(place)).collect();
+/// Why a block runs before another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Reason {
+    /// The second says so under `after`.
+    After,
+    /// The first provides what the second requires.
+    Provides,
+    /// The second reads what the first writes.
+    Reads,
+}
+
+impl Reason {
+    /// The word for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::After => "after",
+            Reason::Provides => "provides",
+            Reason::Reads => "reads",
+        }
+    }
+}
+
+/// An edge of the order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Edge {
+    /// The block that runs first.
+    pub before: String,
+    /// The block that runs after it.
+    pub after: String,
+    /// Why; more than one reason may hold.
+    pub reasons: Vec<Reason>,
+}
+
+/// The edges between blocks that can be put in order, in the sequence of the blocks.
+pub(super) fn edges(blocks: &[&Manifest]) -> Vec<Edge> {
+    let mut edges: Vec<Edge> = Vec::new();
+    for (before, after, reason) in reasons(blocks) {
+        let (Some(before), Some(after)) = (blocks.get(before), blocks.get(after)) else { continue };
+        // No edge: see `graph`.
+        if before.kind == Kind::Rule && after.kind == Kind::Migration {
+            continue;
+        }
+        match edges.last_mut().filter(|last| *last.before == *before.id && *last.after == *after.id) {
+            Some(last) => last.reasons.push(reason),
+            None => edges.push(Edge { before: before.id.to_string(), after: after.id.to_string(), reasons: vec![reason] }),
+        }
+    }
+    edges
+}
+
+/// Who runs before whom and why, by places, each once.
+fn reasons(blocks: &[&Manifest]) -> Vec<(usize, usize, Reason)> {
     let mut edges = Vec::new();
     let ids: HashMap<&str, usize> = blocks.iter().enumerate().map(|(place, block)| (&*block.id, place)).collect();
     let mut providers: HashMap<String, Vec<usize>> = HashMap::new();
@@ -70,18 +123,28 @@ fn graph(blocks: &[&Manifest], problems: &mut Vec<PlanProblem>) -> DiGraph<usize
         }
     }
     for (place, block) in blocks.iter().enumerate() {
-        edges.extend(block.after.iter().filter_map(|id| ids.get(&**id)).map(|before| (*before, place)));
+        edges.extend(block.after.iter().filter_map(|id| ids.get(&**id)).map(|before| (*before, place, Reason::After)));
         let provided = block.requires.iter().filter_map(|object| providers.get(&object.to_string())).flatten();
-        edges.extend(provided.map(|before| (*before, place)));
+        edges.extend(provided.map(|before| (*before, place, Reason::Provides)));
         // What a block writes itself it reads as it finds it: that gives no order between those who write the same.
         let reads = block.reads.iter().filter(|columns| !block.writes.iter().any(|own| own.overlaps(columns)));
         for columns in reads {
             let written = writers.get(&columns.table.to_string()).into_iter().flatten();
-            edges.extend(written.filter(|(_, theirs)| theirs.overlaps(columns)).map(|(before, _)| (*before, place)));
+            edges.extend(
+                written.filter(|(_, theirs)| theirs.overlaps(columns)).map(|(before, _)| (*before, place, Reason::Reads)),
+            );
         }
     }
-    edges.retain(|(before, after)| before != after);
+    edges.retain(|(before, after, _)| before != after);
     edges.sort_unstable();
+    edges.dedup();
+    edges
+}
+
+fn graph(blocks: &[&Manifest], problems: &mut Vec<PlanProblem>) -> DiGraph<usize, ()> {
+    let mut graph = DiGraph::with_capacity(blocks.len(), blocks.len());
+    let nodes: Vec<NodeIndex> = (0..blocks.len()).map(|place| graph.add_node(place)).collect();
+    let mut edges: Vec<(usize, usize)> = reasons(blocks).into_iter().map(|(before, after, _)| (before, after)).collect();
     edges.dedup();
     for (before, after) in edges {
         let (Some(first), Some(second)) = (blocks.get(before), blocks.get(after)) else { continue };

@@ -1,6 +1,6 @@
 //! A plan as people and machines read it.
 
-use super::{Action, Plan};
+use super::{Action, Edge, Plan, edges};
 use crate::load::Components;
 use plinth_manifest::Kind;
 use serde::Serialize;
@@ -13,6 +13,8 @@ pub struct Preview {
     pub pending: bool,
     /// Every block, in order.
     pub blocks: Vec<PreviewBlock>,
+    /// Why blocks run in this order: every edge, by the places of its blocks.
+    pub edges: Vec<Edge>,
     /// Blocks whose component is gone and that the boot would record as retired.
     pub retired: Vec<String>,
     /// Things that somebody should know.
@@ -52,6 +54,18 @@ pub enum PreviewAction {
     Skip,
 }
 
+impl PreviewAction {
+    /// The word for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PreviewAction::Apply => "apply",
+            PreviewAction::Resume => "resume",
+            PreviewAction::Reconcile => "reconcile",
+            PreviewAction::Skip => "applied earlier",
+        }
+    }
+}
+
 impl Preview {
     /// Whether something waits: a migration that is pending, or a block that put its work off.
     pub fn is_waiting(&self) -> bool {
@@ -59,6 +73,8 @@ impl Preview {
     }
 
     pub(crate) fn new(plan: &Plan, components: &Components) -> Preview {
+        let ordered = plan.steps.iter().filter_map(|step| components.get(step.component));
+        let manifests: Vec<_> = ordered.map(|component| &component.manifest).collect();
         let blocks = plan.steps.iter().filter_map(|step| {
             let component = components.get(step.component)?;
             Some(PreviewBlock {
@@ -78,6 +94,7 @@ impl Preview {
         Preview {
             pending: plan.pending() > 0,
             blocks: blocks.collect(),
+            edges: edges(&manifests),
             retired: plan.retired.iter().map(|(id, _)| id.clone()).collect(),
             notes: plan.notes.clone(),
         }

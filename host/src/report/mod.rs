@@ -1,7 +1,9 @@
 //! What a boot did, as a value, as JSON and for people.
 
+mod rehearsal;
 mod shown;
 
+pub use rehearsal::{Estimate, Finding, HeldLock, Rehearsal, Rehearsed, RehearsedBlock, RehearsedStatement};
 pub(crate) use shown::shown;
 
 use plinth_manifest::Kind;

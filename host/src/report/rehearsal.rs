@@ -173,6 +173,7 @@ impl RehearsedBlock {
     }
 
     /// The locks that keep others from reading or writing, without those on what the block itself creates.
+    #[cfg(feature = "cli")]
     pub(crate) fn strong_locks(&self) -> impl Iterator<Item = &HeldLock> {
         self.locks.iter().filter(|lock| {
             !matches!(lock.mode.as_str(), "AccessShareLock" | "RowShareLock" | "RowExclusiveLock")

@@ -3,6 +3,7 @@
 use crate::report::{Finding, RehearsedStatement};
 use squawk_linter::{Linter, Rule, Version};
 use squawk_syntax::SourceFile;
+use std::collections::BTreeSet;
 
 /// What the host does itself for every block, or forbids it: timeouts and transactions.
 const HOSTS: [Rule; 4] =
@@ -25,6 +26,8 @@ pub(super) fn findings(statements: &[RehearsedStatement], server: Option<&str>) 
     }
     let found = linter.lint(&SourceFile::parse(&text), &text);
     let number = |at: usize| ends.iter().find(|(end, _)| at < *end).or(ends.last()).map_or(0, |(_, number)| *number);
+    // A table with ten such columns is one thing to say of its statement.
+    let mut said = BTreeSet::new();
     found
         .into_iter()
         .map(|violation| Finding {
@@ -33,6 +36,7 @@ pub(super) fn findings(statements: &[RehearsedStatement], server: Option<&str>) 
             message: violation.message,
             help: violation.help,
         })
+        .filter(|finding| said.insert((finding.statement, finding.rule.clone())))
         .collect()
 }
 
@@ -50,6 +54,16 @@ mod tests {
         };
         let statements: Vec<RehearsedStatement> = statements.iter().enumerate().map(statement).collect();
         findings(&statements, Some("17")).into_iter().map(|finding| (finding.statement, finding.rule)).collect()
+    }
+
+    #[test]
+    fn a_rule_is_told_once_a_statement() {
+        let columns = "alter table t add column a int, add column b int";
+        let found = found(&[columns, columns]);
+        let mut once = found.clone();
+        once.dedup();
+        assert_eq!(found, once);
+        assert!(found.iter().any(|(statement, _)| *statement == 2), "{found:?}");
     }
 
     #[test]

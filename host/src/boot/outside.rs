@@ -32,6 +32,7 @@ const CANCELLED: Duration = Duration::from_secs(10);
 impl Boot<'_> {
     /// Runs a migration outside a transaction. `resumed` says that an earlier run did not finish.
     pub(super) async fn outside(&self, component: &Component, resumed: bool, report: &mut BlockReport, started: Instant) {
+        report.outside = true;
         if resumed {
             report.message = Some("an earlier run did not finish: run again".to_owned());
         }

@@ -60,7 +60,9 @@ pub(super) fn boot_error(failed: &BootError) {
     }
     lines.extend(cause.detail.iter().map(|detail| ("detail", detail.clone())));
     lines.extend(cause.hint.iter().map(|hint| ("what to do", hint.clone())));
-    let undone = if cause.class == ErrorClass::Connection {
+    let undone = if block.outside {
+        "it runs outside a transaction: what its statements did stays, and it runs again at the next boot"
+    } else if cause.class == ErrorClass::Connection {
         "the server rolls it back"
     } else {
         "nothing of this block stays; blocks before it are committed"

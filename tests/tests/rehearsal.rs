@@ -177,3 +177,15 @@ async fn a_rehearsal_finds_what_does_not_settle() {
     let rehearsal = database.host().folder(guests(&["rule_sets_a", "rule_unsets_a"]).path()).rehearse().await;
     assert!(rehearsal.is_err() || !rehearsal.unwrap().passed);
 }
+
+#[tokio::test]
+async fn case_20_an_estimate_is_of_the_rows_that_change() {
+    let database = with_many_rows().await;
+    let rehearsal = database.host().folder(guests(&["estimates"]).path()).rehearse().await.unwrap();
+    let statements = &rehearsal.block("estimates").unwrap().statements;
+    let expected: Vec<u64> = statements.iter().map(|statement| statement.estimate.unwrap().rows).collect();
+    // A subquery that is run first, a WITH query, parameters. The table grows with each change, and the planner guesses by its size.
+    assert_eq!(expected.first(), Some(&20_000), "{statements:#?}");
+    assert!(expected.len() == 3 && expected.iter().all(|rows| *rows >= 20_000), "{statements:#?}");
+    assert!(statements.iter().all(|statement| statement.rows == Some(20_000)), "{statements:#?}");
+}

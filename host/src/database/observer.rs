@@ -146,13 +146,16 @@ async fn explain(connection: &Arc<Connection>, sql: &str, params: &[value::Value
     raw.0.map(<[u8]>::to_vec)
 }
 
-/// Rows and cost of a plan. What changes rows returns none: then the plan below it says how many.
+/// Rows and cost of a plan. What changes rows returns none: then the plan that feeds it says how many. A subquery or a WITH query
+/// that is run first stands beside that one, and before it.
 fn read(json: &[u8]) -> Option<Estimate> {
     let plans: serde_json::Value = serde_json::from_slice(json).ok()?;
     let plan = plans.get(0)?.get("Plan")?;
     let changes = plan.get("Node Type").and_then(serde_json::Value::as_str) == Some("ModifyTable");
-    let below = plan.get("Plans").and_then(|plans| plans.get(0)).filter(|_| changes);
-    let rows = below.unwrap_or(plan).get("Plan Rows")?.as_f64()?;
+    let feeds =
+        |below: &&serde_json::Value| below.get("Parent Relationship").and_then(serde_json::Value::as_str) == Some("Outer");
+    let below = plan.get("Plans").and_then(serde_json::Value::as_array).filter(|_| changes);
+    let rows = below.and_then(|plans| plans.iter().find(feeds)).unwrap_or(plan).get("Plan Rows")?.as_f64()?;
     Some(Estimate { rows: rows as u64, cost: plan.get("Total Cost")?.as_f64()? })
 }
 
@@ -163,7 +166,8 @@ mod tests {
     #[test]
     fn an_estimate_is_of_the_rows_that_are_changed() {
         let json = br#"[{"Plan": {"Node Type": "ModifyTable", "Plan Rows": 0, "Total Cost": 12.5,
-                         "Plans": [{"Node Type": "Seq Scan", "Plan Rows": 550, "Total Cost": 12.0}]}}]"#;
+                         "Plans": [{"Node Type": "Aggregate", "Parent Relationship": "InitPlan", "Plan Rows": 1, "Total Cost": 3.0},
+                                   {"Node Type": "Seq Scan", "Parent Relationship": "Outer", "Plan Rows": 550, "Total Cost": 12.0}]}}]"#;
         assert_eq!(read(json), Some(Estimate { rows: 550, cost: 12.5 }));
         let json = br#"[{"Plan": {"Node Type": "Result", "Plan Rows": 1, "Total Cost": 0.01}}]"#;
         assert_eq!(read(json), Some(Estimate { rows: 1, cost: 0.01 }));

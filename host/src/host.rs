@@ -4,6 +4,7 @@ use crate::{
     boot::{self, status::Status, verify::Verification},
     database::Database,
     error::BootError,
+    events::{Event, Progress, Teller},
     ledger::Ledger,
     load::Components,
     plan::{Baseline, Preview},
@@ -20,7 +21,7 @@ use std::{
 
 /// A host: where the blocks are, which database they run on, and how. Configured, then booted.
 ///
-/// Cheap to clone; clones share the engine.
+/// Cheap to clone; clones share the engine and tell the same listeners.
 #[derive(Clone)]
 pub struct Host {
     pub(crate) database: Database,
@@ -32,6 +33,7 @@ pub struct Host {
     pub(crate) instance: String,
     pub(crate) lock_deadline: Duration,
     pub(crate) search_path: String,
+    pub(crate) teller: Teller,
     sources: Vec<Source>,
     cache: Option<PathBuf>,
     sandbox: Arc<OnceLock<Sandbox>>,
@@ -56,6 +58,7 @@ impl Host {
             instance: instance(),
             lock_deadline: Duration::from_secs(5 * 60),
             search_path: "public".into(),
+            teller: Teller::default(),
             sources: Vec::new(),
             cache: None,
             sandbox: Arc::new(OnceLock::new()),
@@ -199,6 +202,35 @@ impl Host {
     /// As [`Host::rehearse`], and [`BootError::Interrupted`].
     pub async fn rehearse_until(&self, stop: impl Future<Output = ()>) -> Result<Rehearsal, BootError> {
         boot::rehearse::rehearse_until(self, stop).await
+    }
+
+    /// Where the boot stands, at any time and as often as one likes: for a health endpoint that answers while the boot runs.
+    ///
+    /// ```no_run
+    /// # fn serve(host: &plinth::Host) -> Result<String, serde_json::Error> {
+    /// let progress = host.progress();
+    /// // In the handler of GET /health:
+    /// let now = progress.borrow().clone();
+    /// serde_json::to_string(&now) // {"stage":"running","block":"0066_…","block_seconds":1.2,"statement":3,…}
+    /// # }
+    /// ```
+    pub fn progress(&self) -> tokio::sync::watch::Receiver<Progress> {
+        self.teller.progress()
+    }
+
+    /// What happens from here on, as it happens. A listener that falls more than a thousand events behind misses the oldest.
+    ///
+    /// ```no_run
+    /// # async fn listen(host: plinth::Host) {
+    /// let mut events = host.events();
+    /// tokio::spawn(async move { host.boot().await });
+    /// while let Ok(event) = events.recv().await {
+    ///     println!("{event:?}");
+    /// }
+    /// # }
+    /// ```
+    pub fn events(&self) -> tokio::sync::broadcast::Receiver<Event> {
+        self.teller.events()
     }
 
     /// What the ledger knows of every block.

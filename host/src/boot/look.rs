@@ -59,7 +59,7 @@ pub(super) async fn turn(host: &Host, loaded: &Loaded, connection: &Connection, 
                     return Ok(Turn::Joined(report));
                 }
                 if holder != who {
-                    tracing::info!(holder = who.as_deref().unwrap_or("unknown"), "another boot holds the lock: waiting for it");
+                    host.teller.waiting(who.as_deref());
                     holder = who;
                 }
                 if started.elapsed() > host.lock_deadline {

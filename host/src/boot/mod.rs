@@ -79,6 +79,7 @@ pub(crate) struct Boot<'a> {
 /// Boots, until it is done or `stop` is: then the statement that runs is cancelled and everything uncommitted rolled back.
 pub(crate) async fn boot_until(host: &Host, stop: impl Future<Output = ()>) -> Result<Report, BootError> {
     let mut leaving = Leaving(OnceLock::new());
+    host.teller.looking();
     let done = tokio::select! {
         done = boot(host, &leaving.0) => done,
         () = stop => {
@@ -90,6 +91,10 @@ pub(crate) async fn boot_until(host: &Host, stop: impl Future<Output = ()>) -> R
         }
     };
     leaving.0.take();
+    match &done {
+        Ok(report) => host.teller.finished(report.boot.state, None),
+        Err(error) => host.teller.finished(BootState::Failed, Some(error.to_string())),
+    }
     done
 }
 
@@ -156,14 +161,19 @@ async fn open(
 impl Boot<'_> {
     async fn run(mut self) -> Result<Report, BootError> {
         let steps = self.plan.steps.clone();
+        self.host.teller.started(self.record.boot, steps.iter().filter(|step| step.action != Action::Skip).count());
+        let mut running = 0;
         for (place, step) in steps.iter().enumerate() {
             let Some(component) = self.loaded.components.get(step.component) else { continue };
             let report = match step.action {
                 Action::Skip => BlockReport::new(&component.manifest.id, component.manifest.kind, Outcome::Skipped),
                 _ if let Some(waiting) = self.waits(component) => waiting,
                 _ => {
-                    tracing::info!(block = %component.manifest.id, "running");
-                    self.block(component, step).await
+                    running += 1;
+                    self.host.teller.block(&component.manifest.id, running);
+                    let report = self.block(component, step).await;
+                    self.host.teller.ended(&report);
+                    report
                 }
             };
             let failed = report.outcome == Outcome::Failed;

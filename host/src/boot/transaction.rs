@@ -147,7 +147,8 @@ pub(super) fn start(
         .sandbox
         .block(manifest.kind, &component.digest, &bytes)
         .map_err(|error| ReportError::of_block(&error, None, None))?;
-    let session = Session::new(connection.clone(), policy, limits.clone(), manifest.budget.statements);
+    let mut session = Session::new(connection.clone(), policy, limits.clone(), manifest.budget.statements);
+    session.tell(boot.host.teller.clone());
     let wall = manifest.budget.time().map_or(limits.wall, |time| time.min(limits.wall));
     Ok(boot.sandbox.start(&block, session, limits, wall))
 }

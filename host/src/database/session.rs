@@ -8,6 +8,7 @@ use super::{
     value::{self, Raw, decode, is_native, parameters, type_name},
 };
 use crate::contract::{BudgetError, Column, DatabaseError, Error, Refusal, Rows, ValueError};
+use crate::events::Teller;
 use crate::sandbox::Limits;
 use futures_util::{StreamExt, pin_mut};
 use std::{collections::HashMap, sync::Arc};
@@ -40,6 +41,7 @@ pub(crate) struct Session {
     failed: Option<FailedStatement>,
     /// Only in a rehearsal.
     observer: Option<Observer>,
+    teller: Option<Teller>,
 }
 
 /// A statement that failed, for the report.
@@ -77,7 +79,13 @@ impl Session {
             current: None,
             failed: None,
             observer: None,
+            teller: None,
         }
+    }
+
+    /// Has every statement told.
+    pub(crate) fn tell(&mut self, teller: Teller) {
+        self.teller = Some(teller);
     }
 
     /// What is allowed from here on.
@@ -156,6 +164,9 @@ impl Session {
     fn admit(&mut self, statement: &str) -> Result<super::policy::Allowed, Error> {
         self.statements += 1;
         self.current = Some(statement.to_owned());
+        if let Some(teller) = &self.teller {
+            teller.statement(self.statements, statement);
+        }
         if statement.len() > self.limits.statement_bytes {
             return Err(budget(
                 "statement-bytes",

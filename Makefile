@@ -44,7 +44,7 @@ lint: ## Formatting, clippy without warnings, documentation
 	$(CARGO) clippy --locked -p plinth --no-default-features -- -D warnings
 	CARGO_TARGET_DIR=$(WASM_TARGET_DIR) $(CARGO) clippy --locked --manifest-path blocks/Cargo.toml --workspace -- -D warnings
 	CARGO_TARGET_DIR=$(WASM_TARGET_DIR) $(CARGO) clippy --locked --manifest-path tests/guests/Cargo.toml --workspace -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps -p plinth -p plinth-block -p plinth-manifest
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps -p plinth -p plinth-embedded -p plinth-block -p plinth-manifest
 
 format: ## Format everything
 	$(CARGO) fmt --all

@@ -33,8 +33,6 @@ mod sandbox;
 
 #[cfg(feature = "cli")]
 pub mod cli;
-#[cfg(feature = "embedded")]
-pub mod embedded;
 
 pub use boot::status::{BlockStatus, Status};
 pub use boot::verify::{CheckReport, Verification};
@@ -47,6 +45,8 @@ pub use load::{Component, Components, Digest, Interfaces, LoadError, Problem};
 pub use plan::{
     Adoption, Baseline, BaselineBlock, Edge, PlanError, PlanProblem, Preview, PreviewAction, PreviewBlock, Provider, Reason,
 };
+#[cfg(feature = "embedded")]
+pub use plinth_embedded as embedded;
 pub use plinth_manifest as manifest;
 pub use report::{
     BlockReport, BootReport, BootState, ErrorClass, Estimate, Finding, HeldLock, JournalLine, Lock, ObjectChange, Outcome,

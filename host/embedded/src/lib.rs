@@ -11,12 +11,12 @@
 //! first.
 //!
 //! ```no_run
-//! use plinth::embedded::Server;
+//! use plinth_embedded::Server;
 //!
 //! let server = Server::builder().in_memory(true).start()?;
 //! println!("{}", server.url("postgres")); // for tokio_postgres::connect
 //! server.stop()?;
-//! # Ok::<(), plinth::embedded::EmbeddedError>(())
+//! # Ok::<(), plinth_embedded::EmbeddedError>(())
 //! ```
 
 mod account;
@@ -32,6 +32,7 @@ mod postmaster;
 mod process;
 mod scratch;
 mod server;
+mod snapshot;
 mod tcp;
 mod url;
 
@@ -39,3 +40,4 @@ pub use binaries::Binaries;
 pub use builder::Builder;
 pub use error::EmbeddedError;
 pub use server::Server;
+pub use snapshot::{Difference, Snapshot, Unsteady};

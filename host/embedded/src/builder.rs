@@ -26,9 +26,9 @@ const OWNED: [&str; 9] = [
 /// Choices for a [`Server`]; from [`Server::builder`].
 ///
 /// ```no_run
-/// # use plinth::embedded::Server;
+/// # use plinth_embedded::Server;
 /// let server = Server::builder().data("./pgdata").setting("max_connections", "50").start()?;
-/// # Ok::<(), plinth::embedded::EmbeddedError>(())
+/// # Ok::<(), plinth_embedded::EmbeddedError>(())
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Builder {

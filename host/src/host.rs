@@ -1,7 +1,7 @@
 //! What an API configures and starts.
 
 use crate::{
-    boot::{self, status::Status, verify::Verification},
+    boot::{self, history::History, status::Status, verify::Verification},
     database::Database,
     error::BootError,
     events::{Event, Progress, Teller},
@@ -240,6 +240,15 @@ impl Host {
     /// If the database or the ledger cannot be read.
     pub async fn status(&self) -> Result<Status, BootError> {
         boot::status::status(self).await
+    }
+
+    /// The last boots, newest first, with what each block did; and for each rule, what speaks for and against its removal.
+    ///
+    /// # Errors
+    ///
+    /// If the database or the ledger cannot be read.
+    pub async fn history(&self, boots: u32) -> Result<History, BootError> {
+        boot::history::history(self, boots).await
     }
 
     /// Looks at the post-conditions of all blocks that were applied, and at the definitions of what they provide, read-only.

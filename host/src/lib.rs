@@ -34,6 +34,7 @@ mod sandbox;
 #[cfg(feature = "cli")]
 pub mod cli;
 
+pub use boot::history::{History, PastBoot, PastOutcome};
 pub use boot::status::{BlockStatus, Status};
 pub use boot::verify::{CheckReport, Verification};
 pub use database::{ConnectError, Database, catalog::Difference};
@@ -49,8 +50,8 @@ pub use plan::{
 pub use plinth_embedded as embedded;
 pub use plinth_manifest as manifest;
 pub use report::{
-    BlockReport, BootReport, BootState, ErrorClass, Estimate, Finding, HeldLock, JournalLine, Lock, ObjectChange, Outcome,
-    Rehearsal, Rehearsed, RehearsedBlock, RehearsedStatement, Report, ReportError, RowCounts,
+    BlockReport, BootReport, BootState, ErrorClass, Estimate, Evidence, Finding, HeldLock, JournalLine, LastEffect, Lock,
+    ObjectChange, Outcome, Rehearsal, Rehearsed, RehearsedBlock, RehearsedStatement, Report, ReportError, RowCounts,
 };
 pub use sandbox::{CacheError, Limits};
 

@@ -10,12 +10,24 @@ const FREE: &str = "(external_cost_cents is not distinct from 0)";
 
 impl Rule for Bridge {
     fn reconcile(db: &Db) -> Result<Outcome> {
-        if db.query_one(&format!("select exists (select from test_suites where scheduled_testing_eligible <> {FREE})"), &[])? {
-            db.execute(
-                &format!("update test_suites set scheduled_testing_eligible = {FREE} where scheduled_testing_eligible <> {FREE}"),
-                &[],
-            )?;
+        let drifted: Vec<(String, String)> = db.query(
+            &format!(
+                "select capability_slug, test_name from test_suites where scheduled_testing_eligible <> {FREE}
+                 order by created_at desc limit 10"
+            ),
+            &[],
+        )?;
+        if drifted.is_empty() {
+            return done();
         }
+        // The newest tell which insert still forgets to state it; the journal keeps them in the ledger.
+        for (capability, test) in &drifted {
+            db.info(format!("{capability}: {test}"));
+        }
+        db.execute(
+            &format!("update test_suites set scheduled_testing_eligible = {FREE} where scheduled_testing_eligible <> {FREE}"),
+            &[],
+        )?;
         done()
     }
 

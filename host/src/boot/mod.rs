@@ -5,6 +5,7 @@ mod block;
 mod contest;
 mod failure;
 mod findings;
+pub(crate) mod history;
 mod look;
 mod outside;
 pub(crate) mod preview;
@@ -144,12 +145,20 @@ async fn open(
     }
     let known = format!("{SETUP}; {}", ledger.known_query(&loaded.digest));
     let known = Known::read(&connection.send(&known).await.map_err(unwritten)?, 0);
-    let plan = Plan::new(&loaded.components, &loaded.order, &known);
+    let mut plan = Plan::new(&loaded.components, &loaded.order, &known);
     let wanted = plan::wanted(&plan, &loaded.components);
     let existing = provides::existing(host, connection, wanted).await.map_err(BootError::Catalog)?;
     let problems = plan.all_problems(&loaded.components, &known, &existing, &host.accepted_removals);
     if !problems.is_empty() {
         return Err(PlanError(problems).into());
+    }
+    if plan.retired.iter().any(|(_, kind)| *kind == plinth_manifest::Kind::Rule) {
+        let evidence = history::rules(host, connection).await?;
+        let removed = evidence.iter().filter(|rule| plan.is_retired(&rule.block));
+        let notes: Vec<String> = removed
+            .map(|rule| format!("rule {} is removed; by the boots before this one it was {}", rule.block, rule.sentence()))
+            .collect();
+        plan.notes.extend(notes);
     }
     let renames: String = plan.renamed.iter().map(|(from, to)| format!("{};", ledger.rename(from, to))).collect();
     let opening = ledger.open_boot(&loaded.digest, host.build.as_deref(), &host.instance, loaded.components.len());

@@ -1,6 +1,6 @@
 //! What a boot would do, without doing any of it.
 
-use super::{Loaded, provides};
+use super::{Loaded, history, provides};
 use crate::{
     database::{Connection, ResultSets},
     error::BootError,
@@ -13,7 +13,8 @@ pub(crate) async fn preview(host: &Host) -> Result<Preview, BootError> {
     let loaded = Loaded::new(host)?;
     let connection = host.database.connect(&host.connection_name()).await?;
     let plan = planned(host, &loaded, &connection).await?;
-    Ok(Preview::new(&plan, &loaded.components))
+    let evidence = history::evidence(host, &connection).await?;
+    Ok(Preview::new(&plan, &loaded.components, evidence))
 }
 
 /// The plan against ledger and catalog, if nothing stands against it.

@@ -15,6 +15,9 @@ pub(super) fn preview(preview: &Preview) -> String {
         let _ = writeln!(out, "| {} | {id} | {} | {} | {title} |", place + 1, block.kind, block.action.as_str());
     }
     tail(&mut out, &preview.retired, &preview.notes);
+    for rule in &preview.rules {
+        let _ = write!(out, "\nRule {}: {}\n", cell(&rule.block), cell(&rule.sentence()));
+    }
     out
 }
 

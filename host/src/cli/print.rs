@@ -3,15 +3,12 @@
 
 use super::inspect::Inspected;
 use crate::{
-    BlockReport, BootError, ErrorClass, ObjectChange, Outcome, Preview, PreviewAction, Report, ReportError, RowCounts, Status,
-    Verification,
+    BlockReport, BootError, ErrorClass, ObjectChange, Outcome, Preview, PreviewAction, Report, ReportError, Status, Verification,
+    report::rows_told,
 };
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
-use std::{
-    collections::BTreeMap,
-    io::{self, IsTerminal, Write},
-};
+use std::io::{self, IsTerminal, Write};
 
 /// Prints a value as JSON.
 pub(super) fn json(value: &impl Serialize) {
@@ -143,7 +140,7 @@ pub(super) fn report(report: &Report) {
 /// What a block did, in a cell: rows, objects, locks that others feel, its own words.
 fn did(block: &BlockReport) -> String {
     let mut parts: Vec<String> = Vec::new();
-    parts.extend(rows(&block.rows));
+    parts.extend(rows_told(&block.rows));
     parts.extend(objects(&block.objects));
     let strong: Vec<String> = block
         .locks
@@ -158,17 +155,6 @@ fn did(block: &BlockReport) -> String {
     parts.extend(block.message.clone());
     parts.extend(block.error.as_ref().map(|error| error.message.clone()));
     parts.join("; ")
-}
-
-/// Rows by table, a text for each.
-pub(super) fn rows(rows: &BTreeMap<String, RowCounts>) -> Vec<String> {
-    let of_table = |(table, rows): (&String, &RowCounts)| {
-        let verbs = [("inserted", rows.inserted), ("updated", rows.updated), ("deleted", rows.deleted)];
-        let counts: Vec<String> =
-            verbs.iter().filter(|(_, count)| *count > 0).map(|(verb, count)| format!("{count} {verb}")).collect();
-        format!("{}: {}", table.strip_prefix("public.").unwrap_or(table), counts.join(", "))
-    };
-    rows.iter().map(of_table).collect()
 }
 
 /// Objects created and altered, the first of each.
@@ -204,6 +190,9 @@ pub(super) fn preview(preview: &Preview) {
     say(&trimmed(&table));
     for id in &preview.retired {
         say(&format!("{id}: its component is gone; the boot records it as retired and changes nothing else"));
+    }
+    for rule in &preview.rules {
+        say(&format!("rule {}: {}", rule.block, rule.sentence()));
     }
     for note in &preview.notes {
         say(&format!("note: {note}"));

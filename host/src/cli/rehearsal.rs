@@ -1,7 +1,7 @@
 //! A rehearsal as people read it.
 
-use super::print::{number, objects, one_line, rows, say, table, trimmed, word};
-use crate::{HeldLock, Rehearsal, Rehearsed, RehearsedBlock};
+use super::print::{number, objects, one_line, say, table, trimmed, word};
+use crate::{HeldLock, Rehearsal, Rehearsed, RehearsedBlock, report::rows_told};
 use comfy_table::Cell;
 
 /// The most of a statement in a line.
@@ -47,7 +47,7 @@ pub(super) fn print(rehearsal: &Rehearsal) {
 
 /// What a block would do, in parts.
 pub(super) fn would_do(block: &RehearsedBlock) -> Vec<String> {
-    let mut parts = rows(&block.rows);
+    let mut parts = rows_told(&block.rows);
     parts.extend(objects(&block.objects));
     let strong: Vec<String> = block.strong_locks().map(lock).collect();
     if !strong.is_empty() {

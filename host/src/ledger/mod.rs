@@ -1,6 +1,7 @@
 //! The ledger: the schema in the database that keeps boots and outcomes.
 
 mod adopt;
+mod history;
 mod known;
 mod look;
 mod record;
@@ -41,5 +42,13 @@ pub enum LedgerError {
         doing: &'static str,
         /// Why.
         source: tokio_postgres::Error,
+    },
+    /// Something in the ledger is not as this host writes it.
+    #[error("the ledger in schema {schema} holds what this host does not understand: {source}")]
+    Unreadable {
+        /// The schema.
+        schema: String,
+        /// What.
+        source: serde_json::Error,
     },
 }

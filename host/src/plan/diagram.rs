@@ -110,6 +110,7 @@ mod tests {
             blocks: shown.collect(),
             edges: edges(&blocks.iter().collect::<Vec<_>>()),
             retired: Vec::new(),
+            rules: Vec::new(),
             notes: Vec::new(),
         }
     }

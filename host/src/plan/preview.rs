@@ -1,7 +1,7 @@
 //! A plan as people and machines read it.
 
 use super::{Action, Edge, Plan, edges};
-use crate::load::Components;
+use crate::{load::Components, report::Evidence};
 use plinth_manifest::Kind;
 use serde::Serialize;
 
@@ -17,6 +17,9 @@ pub struct Preview {
     pub edges: Vec<Edge>,
     /// Blocks whose component is gone and that the boot would record as retired.
     pub retired: Vec<String>,
+    /// For each rule that is there or would be retired, how many boots in a row it had nothing to do: what speaks for and
+    /// against its removal.
+    pub rules: Vec<Evidence>,
     /// Things that somebody should know.
     pub notes: Vec<String>,
 }
@@ -72,7 +75,7 @@ impl Preview {
         self.pending || self.blocks.iter().any(|block| block.deferrals > 0)
     }
 
-    pub(crate) fn new(plan: &Plan, components: &Components) -> Preview {
+    pub(crate) fn new(plan: &Plan, components: &Components, evidence: Vec<Evidence>) -> Preview {
         let ordered = plan.steps.iter().filter_map(|step| components.get(step.component));
         let manifests: Vec<_> = ordered.map(|component| &component.manifest).collect();
         let blocks = plan.steps.iter().filter_map(|step| {
@@ -91,9 +94,12 @@ impl Preview {
                 deferrals: step.deferrals,
             })
         });
+        let blocks: Vec<PreviewBlock> = blocks.collect();
+        let known = |id: &str| plan.is_retired(id) || blocks.iter().any(|block| block.id == id);
         Preview {
             pending: plan.pending() > 0,
-            blocks: blocks.collect(),
+            rules: evidence.into_iter().filter(|rule| known(&rule.block)).collect(),
+            blocks,
             edges: edges(&manifests),
             retired: plan.retired.iter().map(|(id, _)| id.clone()).collect(),
             notes: plan.notes.clone(),

@@ -118,6 +118,11 @@ impl Plan {
         problems
     }
 
+    /// Whether the boot records a block as retired.
+    pub(crate) fn is_retired(&self, id: &str) -> bool {
+        self.retired.iter().any(|(retired, _)| *retired == *id)
+    }
+
     /// Blocks that run in this boot.
     pub(crate) fn pending(&self) -> usize {
         self.steps.iter().filter(|step| matches!(step.action, Action::Apply | Action::Resume)).count()

@@ -1,13 +1,15 @@
 //! What a boot did, as a value, as JSON and for people.
 
+mod evidence;
 mod rehearsal;
 mod shown;
 
+pub use evidence::{Evidence, LastEffect};
 pub use rehearsal::{Estimate, Finding, HeldLock, Rehearsal, Rehearsed, RehearsedBlock, RehearsedStatement};
-pub(crate) use shown::shown;
+pub(crate) use shown::{rows_told, shown};
 
 use plinth_manifest::Kind;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What a boot did. Serialises to the JSON that `plinth run --format json` prints.
@@ -159,7 +161,7 @@ impl Outcome {
 }
 
 /// Rows of one table that were changed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RowCounts {
     /// Rows that are new.
@@ -214,7 +216,7 @@ pub struct Lock {
 }
 
 /// A line that a block logged.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct JournalLine {
     /// debug, info, warning or error.

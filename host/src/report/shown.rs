@@ -1,4 +1,7 @@
-//! Foreign text, made fit to be shown.
+//! Foreign text and counts, made fit to be shown.
+
+use super::RowCounts;
+use std::collections::BTreeMap;
 
 /// Cuts a text and escapes its control characters, so that a log line stays a line and a terminal stays a terminal.
 pub(crate) fn shown(text: &str, most_bytes: usize) -> String {
@@ -19,6 +22,17 @@ pub(crate) fn shown(text: &str, most_bytes: usize) -> String {
         out.push_str(&format!("… ({} bytes more)", rest.len()));
     }
     out
+}
+
+/// Rows by table, a text for each: `test_suites: 3 updated`.
+pub(crate) fn rows_told(rows: &BTreeMap<String, RowCounts>) -> Vec<String> {
+    let of_table = |(table, rows): (&String, &RowCounts)| {
+        let verbs = [("inserted", rows.inserted), ("updated", rows.updated), ("deleted", rows.deleted)];
+        let counts: Vec<String> =
+            verbs.iter().filter(|(_, count)| *count > 0).map(|(verb, count)| format!("{count} {verb}")).collect();
+        format!("{}: {}", table.strip_prefix("public.").unwrap_or(table), counts.join(", "))
+    };
+    rows.iter().map(of_table).collect()
 }
 
 #[cfg(test)]

@@ -78,6 +78,12 @@ pub trait Rule {
     fn verify(db: &Db) -> Result<Checks>;
 }
 
+/// A block whose manifest is known where it runs natively, in a test. Implemented by the macros that export it.
+pub trait Described {
+    /// The text of its `block.toml`.
+    fn manifest() -> &'static str;
+}
+
 impl<T: Migration> migrate::Guest for T {
     fn apply() -> Result<ContractOutcome, Failure> {
         outcome(T::apply)

@@ -2,7 +2,7 @@
 
 use crate::{
     FromRow, FromValue, Level, Result, SqlError, ToValue,
-    types::{ContractError, ContractRows, Refusal, Value},
+    types::{ContractError, ContractRows, Refusal, Value, ValueError},
 };
 
 /// What answers a [`Db`]: the host's imports inside a component, a connection of a test's own outside of one.
@@ -216,12 +216,7 @@ fn values(params: &[&dyn ToValue]) -> Vec<Value> {
 }
 
 fn not_readable(column: String, message: String) -> SqlError {
-    SqlError(ContractError::Value(crate::bindings::migration::plinth::block::types::ValueError {
-        parameter: None,
-        column: Some(column),
-        message,
-        extra: Vec::new(),
-    }))
+    SqlError(ContractError::Value(ValueError { parameter: None, column: Some(column), message, extra: Vec::new() }))
 }
 
 fn unexpected(message: String) -> SqlError {

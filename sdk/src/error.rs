@@ -10,6 +10,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Clone, Debug)]
 pub struct SqlError(pub(crate) ContractError);
 
+impl From<ContractError> for SqlError {
+    fn from(error: ContractError) -> SqlError {
+        SqlError(error)
+    }
+}
+
 impl SqlError {
     /// The error as the contract has it.
     pub fn kind(&self) -> &ContractError {

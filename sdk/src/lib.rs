@@ -47,7 +47,7 @@ mod journal;
 mod to_value;
 pub mod types;
 
-pub use block::{Migration, Outcome, Rule, defer, done};
+pub use block::{Described, Migration, Outcome, Rule, defer, done};
 pub use checks::Checks;
 pub use db::{Backend, BackendSavepoint, Db, Row, Rows, Savepoint};
 pub use error::{Context, Error, Result, SqlError};
@@ -81,6 +81,7 @@ macro_rules! migration {
         $crate::__private::migration::export!($block with_types_in $crate::__private::migration);
         #[cfg(not(target_arch = "wasm32"))]
         const _: fn(&$crate::Db) -> $crate::Result<$crate::Checks> = <$block as $crate::Migration>::verify;
+        $crate::__described!($block);
     };
 }
 
@@ -94,6 +95,21 @@ macro_rules! rule {
         $crate::__private::rule::export!($block with_types_in $crate::__private::rule);
         #[cfg(not(target_arch = "wasm32"))]
         const _: fn(&$crate::Db) -> $crate::Result<$crate::Checks> = <$block as $crate::Rule>::verify;
+        $crate::__described!($block);
+    };
+}
+
+/// What natively stands for the custom section. Not part of the interface.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __described {
+    ($block:ident) => {
+        #[cfg(not(target_arch = "wasm32"))]
+        impl $crate::Described for $block {
+            fn manifest() -> &'static str {
+                __PLINTH_MANIFEST
+            }
+        }
     };
 }
 

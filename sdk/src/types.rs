@@ -4,7 +4,7 @@
 
 pub use crate::bindings::migration::plinth::block::types::{
     Array, Check, Column, DatabaseError, Dimension, Error as ContractError, Failure, Interval, Outcome as ContractOutcome,
-    Refusal, Rows as ContractRows, Scalar, TypedText, Value,
+    Refusal, Rows as ContractRows, Scalar, TypedText, Value, ValueError,
 };
 
 /// numeric, as PostgreSQL prints it, with all its digits: `-12.3400`.

@@ -21,7 +21,7 @@ pub fn manifest(kind: TokenStream) -> TokenStream {
                 #[used]
                 static __PLINTH_MANIFEST: [u8; #length] = *::core::include_bytes!(#path);
                 #[cfg(not(target_arch = "wasm32"))]
-                const _: &[u8] = ::core::include_bytes!(#path);
+                const __PLINTH_MANIFEST: &str = ::core::include_str!(#path);
             }
             .into()
         }

@@ -260,6 +260,12 @@ impl Teller {
         });
     }
 
+    /// The pause is over.
+    pub(crate) fn again(&self, block: &str) {
+        tracing::debug!(block, "again");
+        self.progress.send_modify(|progress| (progress.stage, progress.since) = (Stage::Running, Some(Instant::now())));
+    }
+
     pub(crate) fn finished(&self, state: BootState, error: Option<String>) {
         let failed = matches!(state, BootState::Failed);
         self.progress.send_modify(|progress| {

@@ -7,6 +7,7 @@ use crate::{
     events::{Event, Progress, Teller},
     ledger::Ledger,
     load::Components,
+    lock::LockMode,
     plan::{Baseline, Preview},
     report::{Rehearsal, Report},
     sandbox::{Limits, Sandbox},
@@ -32,6 +33,8 @@ pub struct Host {
     pub(crate) build: Option<String>,
     pub(crate) instance: String,
     pub(crate) lock_deadline: Duration,
+    pub(crate) lock_mode: LockMode,
+    pub(crate) retry_budget: Duration,
     pub(crate) search_path: String,
     pub(crate) teller: Teller,
     sources: Vec<Source>,
@@ -57,6 +60,8 @@ impl Host {
             build: None,
             instance: instance(),
             lock_deadline: Duration::from_secs(5 * 60),
+            lock_mode: LockMode::Auto,
+            retry_budget: Duration::from_secs(2 * 60),
             search_path: "public".into(),
             teller: Teller::default(),
             sources: Vec::new(),
@@ -134,6 +139,21 @@ impl Host {
     #[must_use]
     pub fn lock_deadline(mut self, deadline: Duration) -> Host {
         self.lock_deadline = deadline;
+        self
+    }
+
+    /// How the lock is held. By default found out: by a session lock, or by a lease if a pooler stands between.
+    #[must_use]
+    pub fn lock(mut self, mode: LockMode) -> Host {
+        self.lock_mode = mode;
+        self
+    }
+
+    /// How much time a boot may lose, all in all, to failures that may pass: a server that restarts, a lost connection, a
+    /// deadlock, a lock that is not to be had. Two minutes by default; zero tries nothing again.
+    #[must_use]
+    pub fn retry_for(mut self, budget: Duration) -> Host {
+        self.retry_budget = budget;
         self
     }
 

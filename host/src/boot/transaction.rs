@@ -6,14 +6,14 @@ use crate::{
     database::{
         Connection,
         effects::{COUNTERS, Counters, Effects, locks_query, objects_query, read_locks, read_objects, read_youngest},
-        lock::Held,
-        name,
+        literal, name,
         observer::Observer,
         policy::{Phase, Policy},
         session::Session,
     },
     host::Host,
     load::Component,
+    lock::{Held, connections_of},
     report::{ErrorClass, ReportError},
     sandbox::{BlockError, Ended, Running},
 };
@@ -55,8 +55,21 @@ pub(super) struct Broken<'a> {
     pub(super) effects: Option<Effects>,
 }
 
+/// Has the server look whether we are still there.
+pub(super) const STILL_THERE: &str = "select set_config('client_connection_check_interval', '1000', true)
+    where current_setting('client_connection_check_interval', true) = '0' and version() ~ 'linux'";
+
 /// The savepoint before a block of a rehearsal.
 const REHEARSED: &str = "plinth_rehearsed";
+
+/// The same, for as long as the session lives.
+pub(super) const STILL_THERE_IN_SESSION: &str = "select set_config('client_connection_check_interval', '1000', false)
+    where current_setting('client_connection_check_interval', true) = '0' and version() ~ 'linux'";
+
+/// After SET: has the server show to others which block runs.
+pub(super) fn named(host: &Host, block: &str) -> String {
+    format!("application_name = {}", literal(&format!("{} runs {block}", connections_of(&host.ledger.application))))
+}
 
 /// What identifies the transaction and the session around a block.
 const SESSION: &str = "select transaction_timestamp()::text, pg_backend_pid()::text, current_user::text, session_user::text,
@@ -68,13 +81,19 @@ fn session_of(sets: &crate::database::ResultSets, place: usize) -> Vec<Option<St
     row.map(|row| (0..row.len()).map(|at| row.try_get(at).ok().flatten().map(str::to_owned)).collect()).unwrap_or_default()
 }
 
-/// The settings of a block's transaction. They end with it.
+/// The settings of a block's transaction. They end with it, so that they hold behind a pooler too.
+///
+/// Among them, how the server prints what the contract has no case for, whatever the database's own settings are: rounded
+/// floats and abbreviated time zones would be other values. And that it looks whether we are still there: without that, the
+/// statement of a killed host runs to its end, with its locks. Servers before 14 cannot, nor can those on systems that do not
+/// tell them.
 pub(super) fn settings(host: &Host) -> String {
     let limits = &host.limits;
     let path: Vec<String> = host.search_path.split(',').map(|schema| name(schema.trim())).collect();
     format!(
         "set local search_path = {}; set local lock_timeout = {}; set local statement_timeout = {};
-         set local idle_in_transaction_session_timeout = {}; set local client_min_messages = warning",
+         set local idle_in_transaction_session_timeout = {}; set local client_min_messages = warning;
+         set local extra_float_digits = 1; set local datestyle = iso; set local intervalstyle = postgres; {STILL_THERE}",
         path.join(", "),
         limits.lock.as_millis(),
         limits.statement.as_millis(),
@@ -88,7 +107,12 @@ impl<'a> Begun<'a> {
         let manifest = &component.manifest;
         let policy = Arc::new(Policy::new(manifest, &boot.record.ledger.schema));
         let mut running = start(boot, component, policy.clone(), &boot.connection)?;
-        let begin = format!("begin isolation level read committed read write; {}; {SESSION}; {COUNTERS}", settings(boot.host));
+        let begin = format!(
+            "begin isolation level read committed read write; {}; set local {}; {}; {SESSION}; {COUNTERS}",
+            boot.record.still(),
+            named(boot.host, &manifest.id),
+            settings(boot.host)
+        );
         let sets = boot.connection.send(&begin).await.map_err(|error| ReportError::of_host(&error, "BEGIN"))?;
         running.session().enter(Phase::Work, Counters::read(&sets, 0));
         Ok(Begun(Transaction { boot, component, running, policy, session: session_of(&sets, 1), after: None }))
@@ -213,14 +237,16 @@ impl<'a> Verified<'a> {
 impl<'a> Measured<'a> {
     /// Ends the transaction. What is to be recorded rides with COMMIT.
     pub(super) async fn commit(self, record: Option<&str>) -> Result<Transaction<'a>, Broken<'a>> {
-        let transaction = self.transaction;
-        // Without the lock, another replica may be running the same block.
+        let mut transaction = self.transaction;
+        // Without the lock, another replica may be running the same block. The fence is the same question to the server,
+        // which knows for certain.
         if !transaction.boot.held.is_some_and(Held::is_held) {
-            return Err(
-                transaction.broken(ReportError::new(ErrorClass::Connection, "the connection that holds the lock was lost"))
-            );
+            return Err(transaction.broken(ReportError::new(ErrorClass::Fenced, "the boot's lock was lost")));
         }
-        let end = record.map_or_else(|| "commit".to_owned(), |record| format!("{record}; commit"));
+        // Behind a pooler another session gets this one's connection next, with what is prepared on it.
+        transaction.running.session().forget();
+        let end =
+            record.map_or_else(|| "commit".to_owned(), |record| format!("{}; {record}; commit", transaction.boot.record.fence()));
         match transaction.boot.connection.send(&end).await {
             Ok(_) => Ok(transaction),
             Err(error) => Err(transaction.broken(ReportError::of_host(&error, "COMMIT"))),
@@ -307,6 +333,7 @@ impl<'a> Transaction<'a> {
     }
 
     async fn undo(&mut self, rollback: String) -> bool {
+        self.running.session().forget();
         let connection = &self.boot.connection;
         let attempt = async { connection.send(&rollback).await.is_ok() };
         tokio::pin!(attempt);

@@ -64,9 +64,9 @@ fn refused(message: &str, code: u8) -> ExitCode {
 
 async fn command(command: Command) -> u8 {
     match command {
-        Command::Run { shared, build, format, lock_timeout } => {
+        Command::Run { shared, build, format, lock_timeout, retry_for } => {
             let configure = |host: Host| {
-                let host = host.lock_deadline(lock_timeout);
+                let host = host.lock_deadline(lock_timeout).retry_for(retry_for);
                 match build {
                     Some(build) => host.build(build),
                     None => host,
@@ -206,11 +206,11 @@ async fn verify(host: Host, format: Format) -> u8 {
 
 /// Says what went wrong, unless the report on standard output is all that a program will read.
 fn failed(error: &BootError, format: Format) -> u8 {
-    if error.report().is_none() || format == Format::Table {
+    if error.report().is_none_or(|report| report.failure().is_none()) || format == Format::Table {
         print::boot_error(error);
     }
     match error {
-        BootError::Interrupted => INTERRUPTED,
+        BootError::Interrupted(_) => INTERRUPTED,
         error if error.is_usage() => USAGE,
         _ => FAILED,
     }

@@ -5,6 +5,7 @@ mod history;
 mod known;
 mod look;
 mod record;
+mod runner;
 mod schema;
 
 #[cfg(test)]
@@ -12,6 +13,7 @@ pub(crate) use known::Entry;
 pub(crate) use known::Known;
 pub(crate) use look::{LastBoot, Look};
 pub(crate) use record::{Record, Row};
+pub(crate) use runner::{FENCED, Token};
 pub(crate) use schema::{FORMAT, Ledger};
 
 use crate::database::ConnectError;

@@ -1,6 +1,6 @@
 //! What is written into the ledger. One literal carries all of it, so that it rides with COMMIT.
 
-use super::Ledger;
+use super::{Ledger, Token};
 use crate::{
     database::literal,
     load::Component,
@@ -23,6 +23,7 @@ pub(crate) struct Row<'a> {
     manifest: Option<&'a Manifest>,
     outcome: &'static str,
     duration_ms: f64,
+    attempt: u32,
     statements: u64,
     rows: &'a BTreeMap<String, RowCounts>,
     objects: &'a [ObjectChange],
@@ -44,6 +45,7 @@ impl<'a> Row<'a> {
             manifest,
             outcome: report.outcome.as_str(),
             duration_ms: report.duration_ms,
+            attempt: report.attempts,
             statements: report.statements,
             rows: &report.rows,
             objects: &report.objects,
@@ -60,6 +62,8 @@ impl<'a> Row<'a> {
 pub(crate) struct Record {
     pub(crate) ledger: Ledger,
     pub(crate) boot: i64,
+    /// None in a rehearsal, which records nothing.
+    pub(crate) token: Option<Token>,
 }
 
 impl Ledger {
@@ -97,6 +101,21 @@ impl Ledger {
 }
 
 impl Record {
+    /// What fails if another runner took over, before COMMIT.
+    pub(crate) fn fence(&self) -> String {
+        self.token.as_ref().map_or_else(|| "select".to_owned(), Token::fence)
+    }
+
+    /// The same, at the begin of a transaction: it holds up nobody.
+    pub(crate) fn still(&self) -> String {
+        self.token.as_ref().map_or_else(|| "select".to_owned(), Token::still)
+    }
+
+    /// A transaction that writes something into the ledger, unless another runner took over.
+    pub(crate) fn guarded(&self, statements: &str) -> String {
+        self.token.as_ref().map_or_else(|| "select".to_owned(), |token| token.guarded(statements))
+    }
+
     /// Writes what blocks did.
     pub(crate) fn rows(&self, rows: &[Row<'_>]) -> String {
         if rows.is_empty() {
@@ -108,10 +127,10 @@ impl Record {
         format!(
             "with r as (
                 select * from jsonb_to_recordset({json}::jsonb) as r (id text, kind text, title text, team text, digest text, manifest jsonb, outcome text,
-                    duration_ms double precision, statements bigint, rows jsonb, objects jsonb, locks jsonb, message text, error jsonb, journal jsonb)
+                    duration_ms double precision, attempt integer, statements bigint, rows jsonb, objects jsonb, locks jsonb, message text, error jsonb, journal jsonb)
              ), o as (
-                insert into {schema}.outcomes (boot, block, outcome, started, duration_ms, statements, rows, objects, locks, message, error, journal)
-                select {boot}, id, outcome, clock_timestamp() - duration_ms * interval '1 millisecond', duration_ms, statements, rows, objects,
+                insert into {schema}.outcomes (boot, block, attempt, outcome, started, duration_ms, statements, rows, objects, locks, message, error, journal)
+                select {boot}, id, attempt, outcome, clock_timestamp() - duration_ms * interval '1 millisecond', duration_ms, statements, rows, objects,
                        locks, message, nullif(error, 'null'), journal from r
              )
              insert into {schema}.blocks as b (application, id, kind, title, team, digest, first_applied, last_boot, last_outcome, last_changed,
@@ -162,6 +181,10 @@ impl Record {
             literal(state.as_str()),
             error.map_or_else(|| "null".to_owned(), |json| format!("{}::jsonb", literal(&json))),
         );
+        let close = match &self.token {
+            Some(token) => format!("{close}; {}", token.release()),
+            None => close,
+        };
         if state != BootState::Complete {
             return close;
         }

@@ -1,6 +1,13 @@
 //! Why a boot did not come about.
 
-use crate::{database::ConnectError, ledger::LedgerError, load::LoadError, plan::PlanError, report::Report, sandbox::CacheError};
+use crate::{
+    database::ConnectError,
+    ledger::LedgerError,
+    load::LoadError,
+    plan::PlanError,
+    report::{Report, Retry},
+    sandbox::CacheError,
+};
 use std::time::Duration;
 
 /// Why a boot did not come about. What was done until then is in [`BootError::report`].
@@ -33,9 +40,24 @@ pub enum BootError {
         /// Who holds it and since when, if it could be seen.
         holder: Option<String>,
     },
-    /// It was told to stop. What was not committed is rolled back.
+    /// The lock was lost while blocks ran: the connection that holds it broke, or a lease ran out.
+    #[error("the boot lost its lock and stopped before it wrote anything more: {0}")]
+    LockLost(String),
+    /// It was told to stop. What was not committed is rolled back. The report of what was done, if blocks ran already.
     #[error("the boot was interrupted: what was not committed is rolled back, the next boot goes on from there")]
-    Interrupted,
+    Interrupted(Option<Box<Report>>),
+    /// It was tried again for as long as the budget allows, and did not pass.
+    #[error("{source}; tried again {} times, no more within the budget of {} s (--retry-for)", retries.len(), budget.as_secs())]
+    Exhausted {
+        /// What failed in the last try.
+        source: Box<BootError>,
+        /// What was tried again, and why.
+        retries: Vec<Retry>,
+        /// The budget.
+        budget: Duration,
+        /// What was done in earlier tries, if blocks ran.
+        report: Option<Box<Report>>,
+    },
     /// A block failed. The report says which and why, and what was done before it.
     #[error("{}", .0.failure().unwrap_or_else(|| "the boot failed".to_owned()))]
     Failed(Box<Report>),
@@ -46,6 +68,8 @@ impl BootError {
     pub fn report(&self) -> Option<&Report> {
         match self {
             BootError::Failed(report) => Some(report),
+            BootError::Interrupted(report) => report.as_deref(),
+            BootError::Exhausted { report, source, .. } => report.as_deref().or_else(|| source.report()),
             _ => None,
         }
     }

@@ -7,6 +7,7 @@ use crate::{
     events::{Event, Progress, Teller},
     ledger::Ledger,
     load::Components,
+    lock::LockMode,
     plan::{Baseline, Preview},
     report::{Rehearsal, Report},
     sandbox::{Limits, Sandbox},
@@ -32,6 +33,8 @@ pub struct Host {
     pub(crate) build: Option<String>,
     pub(crate) instance: String,
     pub(crate) lock_deadline: Duration,
+    pub(crate) lock_mode: LockMode,
+    pub(crate) retry_budget: Duration,
     pub(crate) search_path: String,
     pub(crate) teller: Teller,
     sources: Vec<Source>,
@@ -57,6 +60,8 @@ impl Host {
             build: None,
             instance: instance(),
             lock_deadline: Duration::from_secs(5 * 60),
+            lock_mode: LockMode::Auto,
+            retry_budget: Duration::from_secs(2 * 60),
             search_path: "public".into(),
             teller: Teller::default(),
             sources: Vec::new(),
@@ -137,6 +142,21 @@ impl Host {
         self
     }
 
+    /// How the lock is held. By default found out: by a session lock, or by a lease if a pooler stands between.
+    #[must_use]
+    pub fn lock(mut self, mode: LockMode) -> Host {
+        self.lock_mode = mode;
+        self
+    }
+
+    /// How much time a boot may lose, all in all, to failures that may pass: a server that restarts, a lost connection, a
+    /// deadlock, a lock that is not to be had. Two minutes by default; zero tries nothing again.
+    #[must_use]
+    pub fn retry_for(mut self, budget: Duration) -> Host {
+        self.retry_budget = budget;
+        self
+    }
+
     /// A folder for compiled code; made private if it is not there. Without one, what runs is compiled at every boot.
     #[must_use]
     pub fn cache(mut self, folder: impl Into<PathBuf>) -> Host {
@@ -163,36 +183,6 @@ impl Host {
     /// As [`Host::boot`].
     pub async fn boot_until(&self, stop: impl Future<Output = ()>) -> Result<Report, BootError> {
         boot::boot_until(self, stop).await
-    }
-
-    /// Runs the backfills that say `when = "background"` and are not done yet, one after the other, each under a lock of its own. For a
-    /// task beside the API: [`Host::boot`] leaves them, and the API listens while they go on. What waits for them runs at the next boot.
-    ///
-    /// ```no_run
-    /// # async fn start(host: plinth::Host) -> Result<(), plinth::BootError> {
-    /// host.boot().await?;
-    /// tokio::spawn(async move {
-    ///     if let Err(error) = host.background().await {
-    ///         eprintln!("{error}");
-    ///     }
-    /// });
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As [`Host::boot`]. Batches that were committed stay; the next run goes on after them.
-    pub async fn background(&self) -> Result<Report, BootError> {
-        self.background_until(std::future::pending()).await
-    }
-
-    /// Like [`Host::background`], until `stop` is done: then the running batch is cancelled and rolled back.
-    ///
-    /// # Errors
-    ///
-    /// As [`Host::background`], and [`BootError::Interrupted`].
-    pub async fn background_until(&self, stop: impl Future<Output = ()>) -> Result<Report, BootError> {
-        boot::backfill::background::background_until(self, stop).await
     }
 
     /// What [`Host::boot`] would do, from manifests, ledger and catalog. Changes nothing and runs no block.

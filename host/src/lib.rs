@@ -16,7 +16,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The folders read like the boot: `load`, `plan`, `database` (with the lock), `sandbox`, `boot` (migrate, reconcile, settle),
+//! The folders read like the boot: `load`, `plan`, `lock`, `database`, `sandbox`, `boot` (migrate, reconcile, settle),
 //! `ledger`, `report`. There is no global state: two hosts in one process do not know of each other.
 
 mod boot;
@@ -27,6 +27,7 @@ mod events;
 mod host;
 mod ledger;
 mod load;
+mod lock;
 mod plan;
 mod report;
 mod sandbox;
@@ -43,6 +44,7 @@ pub use events::{Event, Progress, Stage};
 pub use host::Host;
 pub use ledger::LedgerError;
 pub use load::{Component, Components, Digest, Interfaces, LoadError, Problem};
+pub use lock::LockMode;
 pub use plan::{
     Adoption, Baseline, BaselineBlock, Edge, PlanError, PlanProblem, Preview, PreviewAction, PreviewBlock, Provider, Reason,
 };
@@ -51,7 +53,7 @@ pub use plinth_embedded as embedded;
 pub use plinth_manifest as manifest;
 pub use report::{
     BlockReport, BootReport, BootState, ErrorClass, Estimate, Evidence, Finding, HeldLock, JournalLine, LastEffect, Lock,
-    ObjectChange, Outcome, Rehearsal, Rehearsed, RehearsedBlock, RehearsedStatement, Report, ReportError, RowCounts,
+    ObjectChange, Outcome, Rehearsal, Rehearsed, RehearsedBlock, RehearsedStatement, Report, ReportError, Retry, RowCounts,
 };
 pub use sandbox::{CacheError, Limits};
 

@@ -217,7 +217,7 @@ async fn a_statement_is_cancelled_over_tls_too() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    assert!(matches!(host.boot_until(stop).await, Err(BootError::Interrupted)));
+    assert!(matches!(host.boot_until(stop).await, Err(BootError::Interrupted(_))));
     for _ in 0..100 {
         if value(&watcher, running).await.as_deref() == Some("0") {
             return;

@@ -82,7 +82,7 @@ async fn a_host_waits_for_its_own_application_and_for_no_other() {
     assert!(error.to_string().contains("plinth sleeper "), "{error}");
     assert!(began.elapsed() < Duration::from_secs(5));
     stop.send(()).unwrap();
-    assert!(matches!(sleeper.await.unwrap(), Err(BootError::Interrupted)));
+    assert!(matches!(sleeper.await.unwrap(), Err(BootError::Interrupted(_))));
     assert_eq!(database.left_behind().await, 0);
 }
 
@@ -343,7 +343,7 @@ async fn a_boot_with_nothing_to_do_is_one_round_trip_without_a_lock_or_a_row() {
     client.batch_execute("rollback").await.unwrap();
     assert_eq!(ledger(&database, "plinth").await, during, "nothing was written");
     stop.send(()).unwrap();
-    assert!(matches!(booting.await.unwrap(), Err(BootError::Interrupted)));
+    assert!(matches!(booting.await.unwrap(), Err(BootError::Interrupted(_))));
     assert_eq!(database.snapshot().await, before.1);
     assert_eq!(before.0.len() + 1, during.len(), "the other boot's row is all that came");
     assert_eq!(database.left_behind().await, 0);

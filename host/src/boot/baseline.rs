@@ -1,15 +1,12 @@
 //! The first boot of a database that has been in production: what is there already is recorded as applied, and nothing runs.
 
-use super::{Loaded, preview::known, transaction::settings};
+use super::{Loaded, transaction::settings};
 use crate::{
-    database::{
-        catalog::Look,
-        lock::{Held, LockKey, Tried, pause},
-        session::SETUP,
-    },
+    database::{Connection, ResultSets, catalog::Look},
     error::BootError,
     host::Host,
-    ledger::{LedgerError, Record, Row},
+    ledger::{Known, LedgerError, Look as LedgerLook, Record, Row},
+    lock::{Attempt, Claimant, Held, pause},
     plan::{self, Action, Baseline, Plan, PlanError, PlanProblem},
     report::{BlockReport, BootState, Outcome},
 };
@@ -24,23 +21,34 @@ pub(crate) async fn baseline(host: &Host, assumed: BTreeSet<String>) -> Result<B
     let loaded = Loaded::new(host)?;
     let unknown: Vec<PlanProblem> = assumed
         .iter()
-        .filter(|id| !loaded.components.iter().any(|block| block.manifest.id == ***id && block.manifest.kind.runs_once()))
+        .filter(|id| !loaded.components.iter().any(|block| block.manifest.id == ***id && block.manifest.kind == Kind::Migration))
         .map(|id| PlanProblem::Assumed { id: id.clone() })
         .collect();
     if !unknown.is_empty() {
         return Err(PlanError(unknown).into());
     }
-    let ledger = &host.ledger;
     let connection = host.database.connect(&host.connection_name()).await?;
-    let held = lock(host).await?;
-    let known = known(host, &connection, &loaded.digest).await?;
-    let plan = Plan::new(&loaded.components, &loaded.order, &known);
-    if !plan.steps.iter().any(|step| matches!(step.action, Action::Apply | Action::Resume | Action::Background)) {
-        let blocks = plan::baseline(&plan, &loaded.components, &Default::default(), &assumed);
+    let (held, known) = lock(host, &connection, &loaded.digest).await?;
+    let adopted = adopt(host, &loaded, &connection, &held, &known, &assumed).await;
+    held.release().await;
+    adopted
+}
+
+async fn adopt(
+    host: &Host,
+    loaded: &Loaded,
+    connection: &Connection,
+    held: &Held,
+    known: &Known,
+    assumed: &BTreeSet<String>,
+) -> Result<Baseline, BootError> {
+    let ledger = &host.ledger;
+    let plan = Plan::new(&loaded.components, &loaded.order, known);
+    if !plan.steps.iter().any(|step| matches!(step.action, Action::Apply | Action::Resume)) {
+        let blocks = plan::baseline(&plan, &loaded.components, &Default::default(), assumed);
         return Ok(Baseline { boot: None, blocks });
     }
     let unwritten = |source| BootError::Ledger(LedgerError::Database { schema: ledger.schema.clone(), doing: "written", source });
-    connection.send(&format!("{SETUP}; {}", ledger.create())).await.map_err(unwritten)?;
 
     // One transaction from here on: dropping the connection undoes it. The set's digest is not told as it is, since a boot
     // that finds it would think that the rules have run.
@@ -50,52 +58,55 @@ pub(crate) async fn baseline(host: &Host, assumed: BTreeSet<String>) -> Result<B
     let boot = opened.value().and_then(|id| id.parse().ok()).unwrap_or_default();
     let look = Look::new(plan::provided(&plan, &loaded.components));
     let existing = look.read(&connection.send(&look.query()).await.map_err(BootError::Catalog)?, 0);
-    let blocks = plan::baseline(&plan, &loaded.components, &existing, &assumed);
+    let blocks = plan::baseline(&plan, &loaded.components, &existing, assumed);
     let found = Baseline { boot: None, blocks };
-    let component = |id: &str| loaded.components.iter().find(|component| component.manifest.id == *id);
     let reports: Vec<BlockReport> = found
         .blocks
         .iter()
         .filter(|block| block.result.is_new())
         .map(|block| {
-            let kind = component(&block.id).map_or(Kind::Migration, |component| component.manifest.kind);
-            let mut report = BlockReport::new(&block.id, kind, Outcome::Skipped);
+            let mut report = BlockReport::new(&block.id, Kind::Migration, Outcome::Skipped);
             report.message = Some(if block.objects > 0 { ADOPTED } else { ASSUMED }.to_owned());
             report
         })
         .collect();
-    // Without the lock, a replica may be applying what is about to be recorded.
-    if reports.is_empty() || !held.is_held() {
+    if reports.is_empty() {
         connection.send("rollback").await.map_err(unwritten)?;
-        return if held.is_held() { Ok(found) } else { Err(BootError::Interrupted) };
+        return Ok(found);
     }
+    let component = |id: &str| loaded.components.iter().find(|component| component.manifest.id == *id);
     let rows: Vec<Row<'_>> = reports.iter().map(|report| Row::new(report, component(&report.id))).collect();
     let adopted: Vec<_> = reports.iter().filter_map(|report| component(&report.id)).collect();
     let state = if found.is_complete() { BootState::Complete } else { BootState::Deferred };
-    let record = Record { ledger: ledger.clone(), boot };
+    let record = Record { ledger: ledger.clone(), boot, token: Some(held.token().clone()) };
     let trips = connection.trips().get() + held.round_trips() + 1;
-    let closing =
-        format!("{}; {}; {}; commit", record.rows(&rows), record.adopted(&adopted), record.close(state, trips, None, true));
+    // Without the lock, a replica may be applying what is about to be recorded.
+    let closing = format!(
+        "{}; {}; {}; {}; commit",
+        record.fence(),
+        record.rows(&rows),
+        record.adopted(&adopted),
+        record.close(state, trips, None)
+    );
     connection.send(&closing).await.map_err(unwritten)?;
     Ok(Baseline { boot: Some(boot), ..found })
 }
 
 /// Takes the lock of boots. Whoever has it may be applying just what is to be adopted, so nothing is joined.
-async fn lock(host: &Host) -> Result<Held, BootError> {
+async fn lock(host: &Host, connection: &Connection, digest: &str) -> Result<(Box<Held>, Known), BootError> {
     let ledger = &host.ledger;
-    let key = LockKey::new(&ledger.schema, &ledger.application);
     let started = Instant::now();
-    let mut locking = host.database.connect(&host.connection_name()).await?;
+    let look: LedgerLook = ledger.read_look(ResultSets::of(connection.client(), &ledger.look_query()).await)?;
+    let mut claimant = Claimant::new(host, look.stands()).await?;
     let mut attempt = 0;
     loop {
-        let unreadable = |source| LedgerError::Database { schema: ledger.schema.clone(), doing: "read", source };
-        let sets = locking.send(&key.try_statement()).await.map_err(unreadable)?;
-        match Held::from_try(locking, &sets, 0) {
-            Tried::Held(held) => return Ok(held),
-            Tried::Busy { holder, .. } if started.elapsed() > host.lock_deadline => {
+        match claimant.attempt(connection, &ledger.known_query(digest)).await? {
+            Attempt::Held(held, sets) => return Ok((held, Known::read(&sets, 0))),
+            Attempt::Busy { holder } if started.elapsed() > host.lock_deadline => {
                 return Err(BootError::Locked { waited: host.lock_deadline, holder });
             }
-            Tried::Busy { connection, .. } => locking = connection,
+            Attempt::Busy { holder } if attempt == 0 => host.teller.waiting(holder.as_deref()),
+            Attempt::Busy { .. } => {}
         }
         tokio::time::sleep(pause(attempt)).await;
         attempt += 1;

@@ -3,53 +3,75 @@
 use super::{
     Boot, milliseconds,
     transaction::{Begun, Broken, Measured, Transaction},
+    transient,
 };
 use crate::{
     ledger::Row,
     load::Component,
     plan::{Action, Step},
     report::{BlockReport, ErrorClass, Outcome, ReportError},
-    sandbox::{Ended, Stepped},
+    sandbox::Ended,
 };
 use plinth_manifest::{Kind, OnFailure, Transaction as Wrapping};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl Boot<'_> {
-    /// Runs a block. Failures are part of the report.
+    /// Runs a block, again if it fails in a way that may pass. Failures are part of the report.
     pub(super) async fn block(&self, component: &Component, step: &Step) -> BlockReport {
-        let started = Instant::now();
-        let mut report = BlockReport::new(&component.manifest.id, component.manifest.kind, Outcome::Failed);
-        if component.manifest.transaction == Wrapping::None {
-            self.outside(component, step.action == Action::Resume, &mut report, started).await;
-            return report;
+        let mut resumed = step.action == Action::Resume;
+        for attempt in 1.. {
+            let started = Instant::now();
+            let mut report = BlockReport::new(&component.manifest.id, component.manifest.kind, Outcome::Failed);
+            report.attempts = attempt;
+            let again = if component.manifest.transaction == Wrapping::None {
+                self.outside(component, resumed, &mut report, started).await
+            } else {
+                self.once(component, step, &mut report, started).await
+            };
+            let Some(pause) = again else { return report };
+            resumed = true;
+            tokio::time::sleep(pause).await;
+            self.host.teller.again(&component.manifest.id);
         }
-        if component.manifest.kind == Kind::Backfill {
-            self.backfill(component, step, &mut report, started).await;
-            return report;
-        }
-        match self.inside(component, &mut report, started).await {
+        BlockReport::new(&component.manifest.id, component.manifest.kind, Outcome::Failed)
+    }
+
+    /// Tries a block in a transaction. A pause, if it is to be tried once more.
+    async fn once(&self, component: &Component, step: &Step, report: &mut BlockReport, started: Instant) -> Option<Duration> {
+        match self.inside(component, report, started).await {
             Ok(()) => {}
             Err(Stopped::Deferred(transaction, reason)) => {
-                self.put_off(component, step, transaction, reason, &mut report, started).await;
+                self.put_off(component, step, transaction, reason, report, started).await;
             }
             Err(Stopped::Broken(broken)) => {
                 let Broken { mut transaction, error, .. } = broken;
-                note(&mut transaction, &mut report, started);
-                failed(component, step, error, &mut report);
-                let record = self.record.rows(&[Row::new(&report, Some(component))]);
+                note(&mut transaction, report, started);
+                let again = self.again(component, &error, started);
+                if again.is_some() && transaction.roll_back("select").await {
+                    return again;
+                }
+                failed(component, step, error, report);
+                let record = self.record.guarded(&self.record.rows(&[Row::new(report, Some(component))]));
                 transaction.roll_back(&record).await;
             }
             Err(Stopped::Before(error)) => {
                 report.duration_ms = milliseconds(started);
                 report.error = Some(error);
                 // It may have begun, and failed at what rides with BEGIN.
-                let record = format!("rollback; {}", self.record.rows(&[Row::new(&report, Some(component))]));
+                let rows = self.record.rows(&[Row::new(report, Some(component))]);
+                let record = format!("rollback; {}", self.record.guarded(&rows));
                 if let Err(error) = self.connection.send(&record).await {
                     tracing::warn!(error = %crate::database_reason(&error), "the failure cannot be recorded");
                 }
             }
         }
-        report
+        None
+    }
+
+    /// The pause before a block is tried again; none if it failed in a way that will not pass.
+    pub(super) fn again(&self, component: &Component, error: &ReportError, started: Instant) -> Option<Duration> {
+        let cause = transient::of_a_transaction(error)?;
+        self.pass.again(Some(&component.manifest.id), cause, started.elapsed())
     }
 
     async fn inside<'a>(
@@ -62,6 +84,7 @@ impl Boot<'_> {
         let measured = self.tried(begun, component, report, started).await?;
         // A rule that changed nothing has nothing to commit: its row is written with the boot's end, at no cost of its own.
         let record = (report.outcome == Outcome::Applied).then(|| self.record.rows(&[Row::new(report, Some(component))]));
+        self.pass.commits(report);
         match measured.commit(record.as_deref()).await {
             Ok(_) => {
                 report.duration_ms = milliseconds(started);
@@ -82,23 +105,12 @@ impl Boot<'_> {
         report: &mut BlockReport,
         started: Instant,
     ) -> Result<Measured<'a>, Stopped<'a>> {
-        // Of a backfill a rehearsal tries the first batch; a boot has other ways for it.
-        let (worked, ended) = match component.manifest.kind {
-            Kind::Backfill => begun.step(None, component.manifest.batch.unwrap_or_default().rows).await,
-            _ => begun.work().await.map(|(worked, ended)| (worked, Stepped::Ended(ended))),
-        }
-        .map_err(Stopped::Broken)?;
-        let (mut measured, message) = match ended {
-            Stepped::Ended(Ended::Deferred(reason)) => return Err(Stopped::Deferred(worked.give_up(), reason)),
-            Stepped::Ended(Ended::Done(message)) => {
-                let verified = worked.verify().await.map_err(Stopped::Broken)?;
-                (verified.measure().await.map_err(Stopped::Broken)?, message)
-            }
-            Stepped::More { .. } => {
-                let (measured, _) = worked.measure_batch().await.map_err(Stopped::Broken)?;
-                (measured, Some("its first batch".to_owned()))
-            }
+        let (worked, ended) = begun.work().await.map_err(Stopped::Broken)?;
+        let message = match ended {
+            Ended::Deferred(reason) => return Err(Stopped::Deferred(worked.give_up(), reason)),
+            Ended::Done(message) => message,
         };
+        let mut measured = worked.verify().await.map_err(Stopped::Broken)?.measure().await.map_err(Stopped::Broken)?;
         let effects = measured.effects.clone();
         if component.manifest.kind == Kind::Rule
             && !effects.rows.is_empty()
@@ -106,7 +118,7 @@ impl Boot<'_> {
         {
             return Err(Stopped::Broken(measured.fail(error)));
         }
-        let changed = effects.any() || component.manifest.kind.runs_once();
+        let changed = effects.any() || component.manifest.kind == Kind::Migration;
         report.outcome = if changed { Outcome::Applied } else { Outcome::Unchanged };
         report.rows = effects.rows_by_name();
         report.objects = effects.objects;
@@ -130,7 +142,7 @@ impl Boot<'_> {
     ) {
         note(&mut transaction, report, started);
         deferred(component, step, reason, report);
-        let record = self.record.rows(&[Row::new(report, Some(component))]);
+        let record = self.record.guarded(&self.record.rows(&[Row::new(report, Some(component))]));
         transaction.roll_back(&record).await;
     }
 }

@@ -3,6 +3,7 @@
 use crate::{
     contract::{Check, DatabaseError, Error},
     database::session::FailedStatement,
+    ledger::FENCED,
     report::{ErrorClass, ReportError, shown},
     sandbox::BlockError,
 };
@@ -82,6 +83,10 @@ impl ReportError {
 
     /// An error of a statement of the host's own.
     pub(super) fn of_host(error: &tokio_postgres::Error, doing: &str) -> ReportError {
+        if error.code().is_some_and(|code| code.code() == FENCED) {
+            let fenced = ReportError::new(ErrorClass::Fenced, "another replica took over: this one had lost its lock");
+            return fenced.hint("look at what it did with `plinth status`; this replica may start again");
+        }
         let mut told = ReportError::of_error(&crate::database::session::told(error));
         told.message = format!("{doing}: {}", told.message);
         told

@@ -2,16 +2,17 @@
 
 use super::{Loaded, milliseconds};
 use crate::{
-    database::{
-        Connection, ResultSets,
-        lock::{Held, LockKey, Tried, pause},
-    },
+    database::{Connection, ResultSets},
     error::BootError,
     host::Host,
-    ledger::{LastBoot, LedgerError, Look},
+    ledger::{Known, LastBoot, LedgerError, Look},
+    lock::{Attempt, Claimant, Held, pause},
     report::{BlockReport, BootReport, BootState, Outcome, Report},
 };
 use std::{collections::BTreeSet, time::Instant};
+
+/// Statements of [`Ledger::known_query`](crate::ledger::Ledger::known_query).
+const KNOWN: usize = 2;
 
 /// What the look came to.
 pub(super) enum Turn {
@@ -22,8 +23,10 @@ pub(super) enum Turn {
     /// We hold the lock.
     Ours {
         held: Box<Held>,
-        /// Whether there was no ledger when we looked.
-        no_ledger: bool,
+        /// The ledger, read under the lock.
+        known: Known,
+        /// Whether a pooler was found in between.
+        pooled: bool,
     },
 }
 
@@ -36,41 +39,40 @@ pub(super) async fn turn(host: &Host, loaded: &Loaded, connection: &Connection, 
             Outcome::Skipped
         })));
     }
-    let key = LockKey::new(&ledger.schema, &ledger.application);
-    let mut locking = host.database.connect(&host.connection_name()).await?;
-    let mut holder = None;
+    // Before anything is written: a cache that cannot be trusted is refused.
+    host.sandbox()?;
+    // Read again under the lock: whoever held it until then may have done our work.
+    let under_the_lock = format!("{}; {}", ledger.look_query(), ledger.known_query(&loaded.digest));
+    let mut claimant = Claimant::new(host, first.stands()).await?;
+    let mut told = None;
     for attempt in 0.. {
-        let unreadable = |source| LedgerError::Database { schema: ledger.schema.clone(), doing: "read", source };
-        let sets = locking.send(&key.try_statement()).await.map_err(unreadable)?;
-        match Held::from_try(locking, &sets, 0) {
-            Tried::Held(held) => {
-                // Whoever held it until now may have done our work.
-                if attempt == 0 {
-                    return Ok(Turn::Ours { held: Box::new(held), no_ledger: matches!(first, Look::Absent) });
-                }
-                let trips = held.round_trips();
-                return Ok(joined(host, loaded, connection, &first, trips, started).await?.map_or_else(
-                    || Turn::Ours { held: Box::new(held), no_ledger: matches!(first, Look::Absent) },
-                    Turn::Joined,
-                ));
-            }
-            Tried::Busy { connection: again, holder: who } => {
-                if let Some(report) = joined(host, loaded, connection, &first, again.trips().get(), started).await? {
+        let trips = claimant.round_trips();
+        match claimant.attempt(connection, &under_the_lock).await? {
+            Attempt::Held(held, sets) => {
+                let now = ledger.read_look_in(&sets, KNOWN)?;
+                if let Some(report) = joined(host, loaded, connection, &first, &now, trips, started).await? {
+                    held.release().await;
                     return Ok(Turn::Joined(report));
                 }
-                if holder != who {
-                    host.teller.waiting(who.as_deref());
-                    holder = who;
+                return Ok(Turn::Ours { held, known: Known::read(&sets, 0), pooled: claimant.found_pooler() });
+            }
+            Attempt::Busy { holder } => {
+                let now = ledger.read_look(ResultSets::of(connection.client(), &ledger.look_query()).await)?;
+                if let Some(report) = joined(host, loaded, connection, &first, &now, trips, started).await? {
+                    return Ok(Turn::Joined(report));
+                }
+                if told.as_ref() != Some(&holder) {
+                    host.teller.waiting(holder.as_deref());
+                    told = Some(holder.clone());
                 }
                 if started.elapsed() > host.lock_deadline {
                     return Err(BootError::Locked { waited: host.lock_deadline, holder });
                 }
                 tokio::time::sleep(pause(attempt)).await;
-                locking = again;
             }
         }
     }
-    Err(BootError::Locked { waited: host.lock_deadline, holder })
+    Err(BootError::Locked { waited: host.lock_deadline, holder: told.flatten() })
 }
 
 /// The report of a boot with our set that was completed since we looked first, if there is one.
@@ -79,11 +81,11 @@ async fn joined(
     loaded: &Loaded,
     connection: &Connection,
     first: &Look,
+    now: &Look,
     other_trips: u64,
     started: Instant,
 ) -> Result<Option<Box<Report>>, BootError> {
     let ledger = &host.ledger;
-    let now = ledger.read_look(ResultSets::of(connection.client(), &ledger.look_query()).await)?;
     let newer = |last: &&LastBoot| last.digest == loaded.digest && first.last().is_none_or(|before| before.id < last.id);
     let Some(last) = now.last().filter(newer) else { return Ok(None) };
     let unreadable = |source| LedgerError::Database { schema: ledger.schema.clone(), doing: "read", source };
@@ -117,6 +119,7 @@ fn report(
             found: loaded.components.len(),
             ran: 0,
             skipped: blocks.iter().filter(|block| block.outcome == Outcome::Skipped).count(),
+            retries: Vec::new(),
             notes: Vec::new(),
         },
         blocks,

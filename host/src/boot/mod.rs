@@ -1,6 +1,5 @@
 //! One pass of the host: look, lock, plan, migrate, reconcile, settle, report.
 
-pub(crate) mod backfill;
 pub(crate) mod baseline;
 mod block;
 mod contest;
@@ -9,29 +8,38 @@ mod findings;
 pub(crate) mod history;
 mod look;
 mod outside;
+mod pass;
 pub(crate) mod preview;
 mod provides;
 pub(crate) mod rehearse;
 mod settle;
 pub(crate) mod status;
 mod transaction;
+mod transient;
 pub(crate) mod verify;
 
 use crate::{
-    database::{Canceller, Connection, lock::Held, session::SETUP},
+    database::Connection,
     error::BootError,
     host::Host,
     ledger::{Known, LedgerError, Record, Row},
     load::{Component, Components},
+    lock::Held,
     plan::{self, Action, Plan, PlanError, PlanProblem, Step},
     report::{BlockReport, BootReport, BootState, Outcome, Report},
     sandbox::Sandbox,
 };
 use look::Turn;
+use pass::Pass;
 use std::{
-    sync::{Arc, OnceLock},
-    time::Instant,
+    sync::Arc,
+    time::{Duration, Instant},
 };
+
+/// What the report says behind a pooler.
+const POOLED: &str = "a pooler stands between host and server, so the boot's lock is a lease (--lock says otherwise)";
+/// How long the server is asked to cancel, after the lock was lost.
+const LOST: Duration = Duration::from_secs(1);
 
 /// The components of a boot, in order. Nothing of the database is known yet.
 pub(crate) struct Loaded {
@@ -68,6 +76,7 @@ impl Loaded {
 pub(crate) struct Boot<'a> {
     host: &'a Host,
     loaded: &'a Loaded,
+    pass: &'a Pass,
     plan: Plan,
     /// The lock; none in a rehearsal, and then nothing is committed.
     held: Option<&'a Held>,
@@ -80,55 +89,84 @@ pub(crate) struct Boot<'a> {
 
 /// Boots, until it is done or `stop` is: then the statement that runs is cancelled and everything uncommitted rolled back.
 pub(crate) async fn boot_until(host: &Host, stop: impl Future<Output = ()>) -> Result<Report, BootError> {
-    let mut leaving = Leaving(OnceLock::new());
+    let pass = Pass::new(host, host.retry_budget);
     host.teller.looking();
     let done = tokio::select! {
-        done = boot(host, &leaving.0) => done,
-        () = stop => {
-            // Closing the connection alone would leave a long statement running on the server, with its locks.
-            if let Some(canceller) = leaving.0.get() {
-                canceller.cancel().await;
-            }
-            Err(BootError::Interrupted)
-        }
+        done = tries(host, &pass) => done,
+        () = stop => Err(pass.leave().await),
     };
-    leaving.0.take();
+    pass.ended();
     match &done {
         Ok(report) => host.teller.finished(report.boot.state, None),
+        Err(BootError::Interrupted(_)) => host.teller.finished(BootState::Interrupted, None),
         Err(error) => host.teller.finished(BootState::Failed, Some(error.to_string())),
     }
     done
 }
 
-/// Cancels the statement that runs if the boot's future is dropped, by a timeout of the caller's say.
-struct Leaving(OnceLock<Canceller>);
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        if let (Some(canceller), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn(async move { canceller.cancel().await });
-        }
+/// Tries until it is done, or fails in a way that will not pass, or has cost more time than the budget allows.
+async fn tries(host: &Host, pass: &Pass) -> Result<Report, BootError> {
+    let loading = host.clone();
+    let loading = tokio::task::spawn_blocking(move || Loaded::new(&loading));
+    let name = host.connection_name();
+    let mut began = Instant::now();
+    // What is wrong with the components is said at once, whatever the server does.
+    let (loaded, mut connection) = tokio::join!(loading, host.database.connect(&name));
+    let loaded = loaded.map_err(|_| BootError::Interrupted(None))??;
+    loop {
+        let connecting = connection.is_err();
+        let error = match connection {
+            Ok(connection) => match attempt(host, &loaded, Arc::new(connection), pass).await {
+                Ok(report) => return Ok(report),
+                Err(error) => error,
+            },
+            Err(error) => error.into(),
+        };
+        let Some(cause) = transient::of_a_boot(&error) else { return Err(pass.given_up(error)) };
+        let lost = if connecting { began.elapsed() } else { Duration::ZERO };
+        let Some(pause) = pass.again(None, cause, lost) else { return Err(pass.given_up(error)) };
+        pass.ended();
+        tokio::time::sleep(pause).await;
+        began = Instant::now();
+        connection = host.database.connect(&name).await;
     }
 }
 
-async fn boot(host: &Host, canceller: &OnceLock<Canceller>) -> Result<Report, BootError> {
-    let loading = host.clone();
-    let name = host.connection_name();
-    let (loaded, connection) =
-        tokio::join!(tokio::task::spawn_blocking(move || Loaded::new(&loading)), host.database.connect(&name));
-    let loaded = loaded.map_err(|_| BootError::Interrupted)??;
-    let connection = Arc::new(connection?);
-    let _ = canceller.set(connection.canceller());
+/// One try: whose turn it is, and if it is ours, all of the work.
+async fn attempt(host: &Host, loaded: &Loaded, connection: Arc<Connection>, pass: &Pass) -> Result<Report, BootError> {
+    pass.connected(&connection);
     let started = Instant::now();
-    let (held, no_ledger) = match look::turn(host, &loaded, &connection, started).await? {
-        Turn::Nothing(report) | Turn::Joined(report) => return Ok(*report),
-        Turn::Ours { held, no_ledger } => (held, no_ledger),
+    let turn = look::turn(host, loaded, &connection, started).await?;
+    let (held, known, pooled) = match turn {
+        Turn::Nothing(mut report) | Turn::Joined(mut report) => {
+            report.boot.retries = pass.retries();
+            return Ok(*report);
+        }
+        Turn::Ours { held, known, pooled } => (held, known, pooled),
     };
-    // Before anything is written: a cache that cannot be trusted is refused.
-    let sandbox = host.sandbox()?;
-    let (plan, record) = open(host, &loaded, &connection, &held, no_ledger).await?;
-    let boot = Boot { host, loaded: &loaded, plan, held: Some(&held), connection, record, sandbox, started, reports: Vec::new() };
-    boot.run().await
+    let opened = open(host, loaded, &connection, &held, &known).await;
+    let (mut plan, record, sandbox) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            held.release().await;
+            return Err(error);
+        }
+    };
+    if pooled {
+        plan.notes.push(POOLED.to_owned());
+    }
+    let mut boot =
+        Boot { host, loaded, pass, plan, held: Some(&held), connection, record, sandbox, started, reports: Vec::new() };
+    pass.opened(&boot.record, boot.report(BootState::Interrupted).boot, started);
+    let lost = tokio::select! {
+        done = boot.run() => return done,
+        why = held.lost() => why,
+    };
+    // The block that ran is dropped, its transaction was not committed, and nothing more is written: not even that.
+    let canceller = boot.connection.canceller();
+    let _ = tokio::time::timeout(LOST, canceller.cancel()).await;
+    boot.connection.give_up();
+    Err(BootError::LockLost(lost))
 }
 
 /// Reads the ledger under the lock, plans against it and the catalog, and opens the boot. Nothing of a user's was touched.
@@ -136,20 +174,16 @@ async fn open(
     host: &Host,
     loaded: &Loaded,
     connection: &Connection,
-    _: &Held,
-    no_ledger: bool,
-) -> Result<(Plan, Record), BootError> {
+    held: &Held,
+    known: &Known,
+) -> Result<(Plan, Record, Sandbox), BootError> {
     let ledger = &host.ledger;
     let unwritten = |source| BootError::Ledger(LedgerError::Database { schema: ledger.schema.clone(), doing: "written", source });
-    if no_ledger {
-        connection.send(&ledger.create()).await.map_err(unwritten)?;
-    }
-    let known = format!("{SETUP}; {}", ledger.known_query(&loaded.digest));
-    let known = Known::read(&connection.send(&known).await.map_err(unwritten)?, 0);
-    let mut plan = Plan::new(&loaded.components, &loaded.order, &known);
+    let sandbox = host.sandbox()?;
+    let mut plan = Plan::new(&loaded.components, &loaded.order, known);
     let wanted = plan::wanted(&plan, &loaded.components);
     let existing = provides::existing(host, connection, wanted).await.map_err(BootError::Catalog)?;
-    let problems = plan.all_problems(&loaded.components, &known, &existing, &host.accepted_removals);
+    let problems = plan.all_problems(&loaded.components, known, &existing, &host.accepted_removals);
     if !problems.is_empty() {
         return Err(PlanError(problems).into());
     }
@@ -163,30 +197,38 @@ async fn open(
     }
     let renames: String = plan.renamed.iter().map(|(from, to)| format!("{};", ledger.rename(from, to))).collect();
     let opening = ledger.open_boot(&loaded.digest, host.build.as_deref(), &host.instance, loaded.components.len());
-    let opened = connection.send(&format!("begin; {renames} {opening}; commit")).await.map_err(unwritten)?;
+    let opening = held.token().guarded(&format!("{renames} {opening}"));
+    let opened = connection.send(&opening).await.map_err(unwritten)?;
     let boot = opened.set_from_end(1).first().and_then(|row| row.try_get(0).ok().flatten()).and_then(|id| id.parse().ok());
-    Ok((plan, Record { ledger: ledger.clone(), boot: boot.unwrap_or_default() }))
+    let record = Record { ledger: ledger.clone(), boot: boot.unwrap_or_default(), token: Some(held.token().clone()) };
+    Ok((plan, record, sandbox))
 }
 
 impl Boot<'_> {
-    async fn run(mut self) -> Result<Report, BootError> {
+    async fn run(&mut self) -> Result<Report, BootError> {
         let steps = self.plan.steps.clone();
-        self.host.teller.started(
-            self.record.boot,
-            steps.iter().filter(|step| !matches!(step.action, Action::Skip | Action::Background)).count(),
-        );
+        self.host.teller.started(self.record.boot, steps.iter().filter(|step| step.action != Action::Skip).count());
         let mut running = 0;
         for (place, step) in steps.iter().enumerate() {
             let Some(component) = self.loaded.components.get(step.component) else { continue };
             let report = match step.action {
-                Action::Skip => BlockReport::new(&component.manifest.id, component.manifest.kind, Outcome::Skipped),
+                Action::Skip => self
+                    .pass
+                    .applied(&component.manifest.id)
+                    .unwrap_or_else(|| BlockReport::new(&component.manifest.id, component.manifest.kind, Outcome::Skipped)),
                 _ if let Some(waiting) = self.waits(component) => waiting,
-                Action::Background => BlockReport::new(&component.manifest.id, component.manifest.kind, Outcome::Background),
                 _ => {
                     running += 1;
                     self.host.teller.block(&component.manifest.id, running);
-                    let report = self.block(component, step).await;
+                    let mut report = self.block(component, step).await;
                     self.host.teller.ended(&report);
+                    // A rule that did its work in an earlier try finds nothing to do in this one.
+                    if report.outcome == Outcome::Unchanged
+                        && let Some(earlier) = self.pass.applied(&report.id)
+                    {
+                        report = earlier;
+                    }
+                    self.pass.note(&report);
                     report
                 }
             };
@@ -209,21 +251,18 @@ impl Boot<'_> {
         self.complete().await
     }
 
-    /// A block that cannot run, since one that it needs put its work off in this boot or is not done yet.
+    /// A block that cannot run, since one that it needs put its work off in this boot.
     fn waits(&self, component: &Component) -> Option<BlockReport> {
         let manifest = &component.manifest;
-        let not_done = |report: &&BlockReport| matches!(report.outcome, Outcome::Deferred | Outcome::Background) || report.waits;
-        let needed = |report: &&BlockReport| {
-            self.component(&report.id).is_some_and(|other| {
-                // What runs once must not run on what is half done. A rule gets to see the rest at a later boot.
-                let half_done = report.outcome == Outcome::Background && manifest.kind.runs_once();
-                manifest.needs(&other.manifest) || (half_done && manifest.reads_from(&other.manifest))
-            })
+        let not_done = self.reports.iter().filter(|report| report.outcome == Outcome::Deferred || report.waits);
+        let mut not_done = not_done.filter_map(|report| self.component(&report.id));
+        let needs = |other: &&Component| {
+            manifest.after.contains(&other.manifest.id)
+                || other.manifest.provides.iter().any(|object| manifest.requires.iter().any(|required| required.same(object)))
         };
-        let other = self.reports.iter().filter(not_done).find(needed)?;
-        let why = if other.outcome == Outcome::Background { "goes on in the background" } else { "put its work off" };
+        let other = not_done.find(needs)?;
         let mut report = BlockReport::new(&manifest.id, manifest.kind, Outcome::Skipped);
-        report.message = Some(format!("waits for {}, which {why}", other.id));
+        report.message = Some(format!("waits for {}, which put its work off", other.manifest.id));
         report.waits = true;
         Some(report)
     }
@@ -234,17 +273,15 @@ impl Boot<'_> {
     }
 
     /// Closes a boot that did all of its work. What changed nothing is recorded here, all in one.
-    async fn complete(mut self) -> Result<Report, BootError> {
+    async fn complete(&mut self) -> Result<Report, BootError> {
         for (id, kind) in &self.plan.retired {
             self.reports.push(BlockReport::new(id, *kind, Outcome::Retired));
         }
-        let state = if self.reports.iter().any(|report| report.outcome == Outcome::Deferred || report.waits) {
+        let state = if self.reports.iter().any(|report| report.outcome == Outcome::Deferred) {
             BootState::Deferred
         } else {
             BootState::Complete
         };
-        // Until it is done, every boot has something to do, or at least to leave for later.
-        let more = self.reports.iter().any(|report| report.outcome == Outcome::Background);
         let late = self.reports.iter().filter(|report| matches!(report.outcome, Outcome::Unchanged | Outcome::Retired));
         let rows: Vec<Row<'_>> = late.map(|report| Row::new(report, self.component(&report.id))).collect();
         let returned: Vec<&str> = self
@@ -260,11 +297,8 @@ impl Boot<'_> {
             statements.push(self.record.returned(&returned));
         }
         // This statement's own round trip is one more.
-        statements.push(self.record.close(state, self.round_trips() + 1, None, !more));
-        if !self.held.is_some_and(Held::is_held) {
-            return Err(BootError::Failed(Box::new(self.report(BootState::Failed))));
-        }
-        let closing = format!("begin; {}; commit", statements.join("; "));
+        statements.push(self.record.close(state, self.round_trips() + 1, None));
+        let closing = self.record.guarded(&statements.join("; "));
         self.connection.send(&closing).await.map_err(|source| {
             BootError::Ledger(LedgerError::Database { schema: self.record.ledger.schema.clone(), doing: "written", source })
         })?;
@@ -272,9 +306,9 @@ impl Boot<'_> {
     }
 
     /// Closes a boot whose last block failed. The block's own row was written when it was rolled back.
-    async fn failed(self) -> Result<Report, BootError> {
+    async fn failed(&mut self) -> Result<Report, BootError> {
         let cause = self.reports.iter().find_map(|report| report.error.as_ref().map(|error| (report.id.as_str(), error)));
-        let closing = self.record.close(BootState::Failed, self.round_trips() + 1, cause, false);
+        let closing = self.record.guarded(&self.record.close(BootState::Failed, self.round_trips() + 1, cause));
         // The failure is what matters: if the ledger cannot be told any more, the next boot marks this one as interrupted.
         if let Err(error) = self.connection.send(&closing).await {
             tracing::warn!(error = %crate::database_reason(&error), "the failed boot cannot be closed in the ledger");
@@ -294,9 +328,7 @@ impl Boot<'_> {
         let ran = self
             .reports
             .iter()
-            .filter(|report| {
-                !matches!(report.outcome, Outcome::Skipped | Outcome::Retired | Outcome::Joined | Outcome::Background)
-            })
+            .filter(|report| !matches!(report.outcome, Outcome::Skipped | Outcome::Retired | Outcome::Joined))
             .count();
         Report {
             boot: BootReport {
@@ -308,6 +340,7 @@ impl Boot<'_> {
                 found: self.loaded.components.len(),
                 ran,
                 skipped: self.reports.iter().filter(|report| report.outcome == Outcome::Skipped).count(),
+                retries: self.pass.retries(),
                 notes: self.plan.notes.clone(),
             },
             blocks: self.reports.clone(),

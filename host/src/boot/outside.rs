@@ -7,16 +7,18 @@
 use super::{
     Boot, milliseconds,
     provides::provided,
-    transaction::{settings, start},
+    transaction::{STILL_THERE_IN_SESSION, named, settings, start},
 };
 use crate::{
     database::{
         effects::Counters,
         literal, name,
         policy::{Phase, Policy},
+        simple::text,
     },
     ledger::Row,
     load::Component,
+    lock::Mode,
     report::{BlockReport, ErrorClass, ObjectChange, Outcome, ReportError},
     sandbox::{BlockError, Ended, Running},
 };
@@ -30,8 +32,15 @@ use std::{
 const CANCELLED: Duration = Duration::from_secs(10);
 
 impl Boot<'_> {
-    /// Runs a migration outside a transaction. `resumed` says that an earlier run did not finish.
-    pub(super) async fn outside(&self, component: &Component, resumed: bool, report: &mut BlockReport, started: Instant) {
+    /// Runs a migration outside a transaction. `resumed` says that an earlier run did not finish. A pause, if it failed in a
+    /// way that may pass: what it left is looked at before it runs again, as after a kill.
+    pub(super) async fn outside(
+        &self,
+        component: &Component,
+        resumed: bool,
+        report: &mut BlockReport,
+        started: Instant,
+    ) -> Option<Duration> {
         report.outside = true;
         if resumed {
             report.message = Some("an earlier run did not finish: run again".to_owned());
@@ -44,22 +53,30 @@ impl Boot<'_> {
                 self.record.rows(&[Row::new(report, Some(component))])
             }
             Err(error) => {
+                let again = self.again(component, &error, started);
+                if again.is_some() {
+                    return again;
+                }
                 report.error = Some(error);
-                format!("rollback; {}", self.record.rows(&[Row::new(report, Some(component))]))
+                self.record.rows(&[Row::new(report, Some(component))])
             }
         };
+        let record = format!("rollback; {}", self.record.guarded(&record));
         if let Err(error) = self.connection.send(&record).await {
             let told = ReportError::of_host(&error, "the outcome cannot be recorded");
             report.outcome = Outcome::Failed;
             report.error.get_or_insert(told);
         }
+        None
     }
 
     async fn try_outside(&self, component: &Component, report: &mut BlockReport) -> Result<(), ReportError> {
         let failed = |doing: &'static str| move |error: tokio_postgres::Error| ReportError::of_host(&error, doing);
         let policy = Arc::new(Policy::new(&component.manifest, &self.record.ledger.schema));
         let mut running = start(self, component, policy, &self.connection)?;
-        self.connection.send(&self.record.started(component)).await.map_err(failed("the start cannot be recorded"))?;
+        let mark = self.record.guarded(&self.record.started(component));
+        self.connection.send(&mark).await.map_err(failed("the start cannot be recorded"))?;
+        self.enter_outside(component).await?;
         let indexes: Vec<&TableName> = component
             .manifest
             .provides
@@ -72,22 +89,11 @@ impl Boot<'_> {
             self.connection.send(&drop).await.map_err(failed("an invalid index of an earlier run cannot be dropped"))?;
         }
         let before = self.indexes(&indexes, true).await?;
-        // lock_timeout would also end the wait for old snapshots that CONCURRENTLY is made of, so it is off here: the locks
-        // that it takes let everybody work. The statement's time is still limited by the block's.
-        let path: Vec<String> = self.host.search_path.split(',').map(|schema| name(schema.trim())).collect();
-        let enter = format!(
-            "set search_path = {}; set lock_timeout = 0; set statement_timeout = {}",
-            path.join(", "),
-            self.host.limits.wall.as_millis()
-        );
-        self.connection.send(&enter).await.map_err(failed("the session cannot be set up"))?;
         running.session().enter(Phase::Outside, Counters::default());
+        running.session().fence(self.record.still());
         let worked = self.work_outside(&mut running, report).await;
-        // DISCARD would also drop what tokio-postgres keeps prepared.
-        self.connection
-            .send("rollback; reset search_path; reset lock_timeout; reset statement_timeout")
-            .await
-            .map_err(failed("the session cannot be reset"))?;
+        running.session().forget();
+        self.leave_outside().await?;
         worked?;
         let invalid: Vec<String> = self.indexes(&indexes, false).await?.iter().map(ToString::to_string).collect();
         if !invalid.is_empty() {
@@ -100,6 +106,51 @@ impl Boot<'_> {
         report.objects =
             made.map(|index| ObjectChange { kind: "index".into(), object: index.to_string(), created: true }).collect();
         Ok(())
+    }
+
+    /// What holds for the session while a block runs in it.
+    ///
+    /// lock_timeout would also end the wait for old snapshots that CONCURRENTLY is made of, so it is off here: the locks that
+    /// it takes let everybody work. The statement's time is still limited by the block's.
+    async fn enter_outside(&self, component: &Component) -> Result<(), ReportError> {
+        let failed = |error| ReportError::of_host(&error, "the session cannot be set up");
+        let path: Vec<String> = self.host.search_path.split(',').map(|schema| name(schema.trim())).collect();
+        let path = path.join(", ");
+        if self.held.is_some_and(|held| held.mode() == Mode::Lease) {
+            // Behind a pooler, what is set for a session is set for a stranger's.
+            let ask = format!(
+                "begin; set local search_path = {path}; select current_schemas(false)::text; rollback; select current_schemas(false)::text"
+            );
+            let sets = self.connection.send(&ask).await.map_err(failed)?;
+            let wanted = sets.set_from_end(2).first().and_then(|row| text(row, 0));
+            if wanted == sets.value() {
+                return Ok(());
+            }
+            let message = format!(
+                "outside a transaction the search path cannot be set behind a pooler: it is {}, blocks are to have {}",
+                sets.value().unwrap_or("unknown"),
+                wanted.unwrap_or("unknown")
+            );
+            return Err(ReportError::new(ErrorClass::Refused, message)
+                .hint("give the host an address without the pooler, or set search_path for the role (ALTER ROLE … SET)"));
+        }
+        let enter = format!(
+            "set search_path = {path}; set lock_timeout = 0; set statement_timeout = {}; set {}; {}",
+            self.host.limits.wall.as_millis(),
+            named(self.host, &component.manifest.id),
+            STILL_THERE_IN_SESSION
+        );
+        self.connection.send(&enter).await.map(drop).map_err(failed)
+    }
+
+    /// Undoes it. DISCARD would also drop what tokio-postgres keeps prepared.
+    async fn leave_outside(&self) -> Result<(), ReportError> {
+        let leave = if self.held.is_some_and(|held| held.mode() == Mode::Lease) {
+            "rollback"
+        } else {
+            "rollback; reset search_path; reset lock_timeout; reset statement_timeout; reset application_name"
+        };
+        self.connection.send(leave).await.map(drop).map_err(|error| ReportError::of_host(&error, "the session cannot be reset"))
     }
 
     async fn work_outside(&self, running: &mut Running, report: &mut BlockReport) -> Result<(), ReportError> {
@@ -124,7 +175,8 @@ impl Boot<'_> {
                 return Err(told(&error, running));
             }
         }
-        self.connection.send("begin read only").await.map_err(|error| ReportError::of_host(&error, "BEGIN"))?;
+        let begin = format!("begin read only; {}", settings(self.host));
+        self.connection.send(&begin).await.map_err(|error| ReportError::of_host(&error, "BEGIN"))?;
         running.session().enter(Phase::Verify, Counters::default());
         let checks = running.verify().await;
         report.statements = running.session().statements();

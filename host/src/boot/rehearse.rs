@@ -4,15 +4,16 @@
 //! boot. There is no lock of the boot's and no ledger row, and a boot without its lock commits nothing: see `Measured::commit`.
 
 use super::{
-    Boot, Leaving, Loaded,
+    Boot, Loaded,
     block::{Stopped, deferred, failed, note},
     findings::findings,
     milliseconds,
+    pass::Pass,
     preview::planned,
     transaction::{Begun, Broken, settings},
 };
 use crate::{
-    database::{observer::Observed, session::SETUP},
+    database::observer::Observed,
     error::BootError,
     host::Host,
     ledger::{LedgerError, Record},
@@ -20,10 +21,10 @@ use crate::{
     plan::{Action, Step},
     report::{BlockReport, Outcome, Rehearsal, Rehearsed, RehearsedBlock, ReportError, shown},
 };
-use plinth_manifest::{Kind, Transaction as Wrapping};
+use plinth_manifest::Transaction as Wrapping;
 use std::{
-    sync::{Arc, OnceLock},
-    time::Instant,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 /// The most of a statement that a rehearsal shows, in bytes.
@@ -31,35 +32,30 @@ const SQL: usize = 4_000;
 
 /// Rehearses, until it is done or `stop` is.
 pub(crate) async fn rehearse_until(host: &Host, stop: impl Future<Output = ()>) -> Result<Rehearsal, BootError> {
-    let mut leaving = Leaving(OnceLock::new());
+    let pass = Pass::new(host, Duration::ZERO);
     let done = tokio::select! {
-        done = rehearse(host, &leaving) => done,
-        () = stop => {
-            if let Some(canceller) = leaving.0.get() {
-                canceller.cancel().await;
-            }
-            Err(BootError::Interrupted)
-        }
+        done = rehearse(host, &pass) => done,
+        () = stop => Err(pass.leave().await),
     };
-    leaving.0.take();
+    pass.ended();
     done
 }
 
-async fn rehearse(host: &Host, leaving: &Leaving) -> Result<Rehearsal, BootError> {
+async fn rehearse(host: &Host, pass: &Pass) -> Result<Rehearsal, BootError> {
     let loading = host.clone();
-    let loaded = tokio::task::spawn_blocking(move || Loaded::new(&loading)).await.map_err(|_| BootError::Interrupted)??;
+    let loaded = tokio::task::spawn_blocking(move || Loaded::new(&loading)).await.map_err(|_| BootError::Interrupted(None))??;
     let connection = Arc::new(host.database.connect(&host.connection_name()).await?);
-    let _ = leaving.0.set(connection.canceller());
+    pass.connected(&connection);
     let plan = planned(host, &loaded, &connection).await?;
     let sandbox = host.sandbox()?;
     let started = Instant::now();
-    let record = Record { ledger: host.ledger.clone(), boot: 0 };
+    let record = Record { ledger: host.ledger.clone(), boot: 0, token: None };
     let broken = |source| BootError::Ledger(LedgerError::Database { schema: host.ledger.schema.clone(), doing: "read", source });
-    let server = format!("{SETUP}; show server_version_num");
-    let server = connection.send(&server).await.map_err(broken)?.value().and_then(version);
+    let server = connection.send("show server_version_num").await.map_err(broken)?.value().and_then(version);
     connection.send(&format!("begin isolation level read committed read write; {}", settings(host))).await.map_err(broken)?;
     let connection_to_end = connection.clone();
-    let mut boot = Boot { host, loaded: &loaded, plan, held: None, connection, record, sandbox, started, reports: Vec::new() };
+    let mut boot =
+        Boot { host, loaded: &loaded, pass, plan, held: None, connection, record, sandbox, started, reports: Vec::new() };
     let blocks = boot.rehearsed(server.as_deref()).await;
     // If the server is gone, so is the transaction: what was seen is told all the same.
     if let Err(error) = connection_to_end.send("rollback").await {
@@ -208,9 +204,7 @@ impl Boot<'_> {
 
     /// The end of a boot: the second pass of the rules and the post-conditions once more.
     async fn rehearsed_settling(&self) -> Result<(), (String, ReportError)> {
-        // Of a backfill the first batch was tried: that it is done was never said.
-        let tried = self.reports.iter().filter(|report| report.kind != Kind::Backfill);
-        let ran = tried.filter(|report| matches!(report.outcome, Outcome::Applied | Outcome::Unchanged));
+        let ran = self.reports.iter().filter(|report| matches!(report.outcome, Outcome::Applied | Outcome::Unchanged));
         let ids: Vec<&str> = ran.map(|report| report.id.as_str()).collect();
         if !self.reports.iter().any(|report| report.outcome == Outcome::Applied) {
             return Ok(());

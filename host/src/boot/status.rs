@@ -1,12 +1,17 @@
 //! What the ledger knows of every block, for operators.
 
 use crate::{
-    database::ResultSets,
+    database::{ResultSets, literal, simple::text},
     error::BootError,
     host::Host,
     ledger::{LedgerError, Look},
+    lock::connections_of,
+    report::shown,
 };
 use serde::Serialize;
+
+/// The most of a statement that is shown, in bytes.
+const SQL: usize = 300;
 
 /// What the ledger knows. Serialises to what `plinth status --format json` prints.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -20,6 +25,38 @@ pub struct Status {
     pub blocks: Vec<BlockStatus>,
     /// Components of the given folder that are no applied block yet, by id.
     pub pending: Vec<String>,
+    /// The block that a boot runs just now, as the server sees it.
+    pub running: Option<RunningBlock>,
+    /// Replicas that wait for it. Those behind a pooler cannot be seen.
+    pub waiting: Vec<WaitingReplica>,
+}
+
+/// A block that runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct RunningBlock {
+    /// The block. Ids of more than about forty bytes are cut.
+    pub block: String,
+    /// Seconds since its transaction began; none if it runs outside of one.
+    pub seconds: Option<f64>,
+    /// The statement that runs, or ran last, shortened.
+    pub statement: String,
+    /// Seconds since it was sent.
+    pub statement_seconds: f64,
+    /// Whether the server works on it, or has answered and waits for the block.
+    pub active: bool,
+    /// Processes of the server whose locks it waits for.
+    pub blocked_by: Vec<i32>,
+}
+
+/// A replica that waits.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct WaitingReplica {
+    /// The replica.
+    pub instance: String,
+    /// Seconds since it connected.
+    pub seconds: f64,
 }
 
 /// What the ledger knows of one block.
@@ -87,7 +124,48 @@ pub(crate) async fn status(host: &Host) -> Result<Status, BootError> {
         status.last_boot = json(1).and_then(|text| serde_json::from_str(text).ok());
         status.blocks = json(0).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     }
+    let seen = connection.send(&activity(host)).await.map_err(|source| LedgerError::Database {
+        schema: ledger.schema.clone(),
+        doing: "read",
+        source,
+    })?;
+    read_activity(&seen, &mut status);
     let applied = |id: &str| status.blocks.iter().any(|block| block.id == *id && block.first_applied.is_some());
     status.pending = components.iter().map(|component| component.manifest.id.to_string()).filter(|id| !applied(id)).collect();
     Ok(status)
+}
+
+/// What the server knows of the application's boots: the names that they give their connections tell what each does.
+fn activity(host: &Host) -> String {
+    let prefix = |doing| literal(&format!("{} {doing} ", connections_of(&host.ledger.application)));
+    let (runs, waits) = (prefix("runs"), prefix("waits"));
+    let common = "from pg_stat_activity where datname = current_database() and starts_with(application_name,";
+    format!(
+        "select substr(application_name, 1 + length({runs})), extract(epoch from clock_timestamp() - xact_start), query,
+            extract(epoch from clock_timestamp() - query_start), state = 'active', array_to_string(pg_blocking_pids(pid), ' ')
+         {common} {runs}) order by backend_start limit 1;
+         select substr(application_name, 1 + length({waits})), extract(epoch from clock_timestamp() - backend_start)
+         {common} {waits}) order by backend_start"
+    )
+}
+
+fn read_activity(seen: &ResultSets, status: &mut Status) {
+    let number =
+        |text: Option<&str>| text.and_then(|text| text.parse::<f64>().ok()).map(|seconds| (seconds * 10.0).round() / 10.0);
+    status.running = seen.set_from_end(1).first().map(|row| RunningBlock {
+        block: text(row, 0).unwrap_or_default().to_owned(),
+        seconds: number(text(row, 1)),
+        statement: shown(text(row, 2).unwrap_or_default(), SQL),
+        statement_seconds: number(text(row, 3)).unwrap_or_default(),
+        active: text(row, 4) == Some("t"),
+        blocked_by: text(row, 5).unwrap_or_default().split(' ').filter_map(|pid| pid.parse().ok()).collect(),
+    });
+    status.waiting = seen
+        .last()
+        .iter()
+        .map(|row| WaitingReplica {
+            instance: text(row, 0).unwrap_or_default().to_owned(),
+            seconds: number(text(row, 1)).unwrap_or_default(),
+        })
+        .collect();
 }

@@ -1,25 +1,21 @@
 //! A block inside the host's transaction. Each state has only the step that may come next, so that nothing is committed that
 //! was not verified and measured.
 
-use super::{
-    Boot,
-    backfill::pace::{PRESSURE, Pressure},
-    provides::provided,
-};
+use super::{Boot, provides::provided};
 use crate::{
     database::{
-        Connection, ResultSets,
+        Connection,
         effects::{COUNTERS, Counters, Effects, locks_query, objects_query, read_locks, read_objects, read_youngest},
-        lock::Held,
-        name,
+        literal, name,
         observer::Observer,
         policy::{Phase, Policy},
         session::Session,
     },
     host::Host,
     load::Component,
+    lock::{Held, connections_of},
     report::{ErrorClass, ReportError},
-    sandbox::{BlockError, Ended, Running, Stepped},
+    sandbox::{BlockError, Ended, Running},
 };
 use plinth_manifest::{Kind, TableName};
 use std::{sync::Arc, time::Duration};
@@ -59,26 +55,45 @@ pub(super) struct Broken<'a> {
     pub(super) effects: Option<Effects>,
 }
 
+/// Has the server look whether we are still there.
+pub(super) const STILL_THERE: &str = "select set_config('client_connection_check_interval', '1000', true)
+    where current_setting('client_connection_check_interval', true) = '0' and version() ~ 'linux'";
+
 /// The savepoint before a block of a rehearsal.
 const REHEARSED: &str = "plinth_rehearsed";
+
+/// The same, for as long as the session lives.
+pub(super) const STILL_THERE_IN_SESSION: &str = "select set_config('client_connection_check_interval', '1000', false)
+    where current_setting('client_connection_check_interval', true) = '0' and version() ~ 'linux'";
+
+/// After SET: has the server show to others which block runs.
+pub(super) fn named(host: &Host, block: &str) -> String {
+    format!("application_name = {}", literal(&format!("{} runs {block}", connections_of(&host.ledger.application))))
+}
 
 /// What identifies the transaction and the session around a block.
 const SESSION: &str = "select transaction_timestamp()::text, pg_backend_pid()::text, current_user::text, session_user::text,
     current_setting('search_path'), current_setting('lock_timeout'), current_setting('statement_timeout'),
     current_setting('session_replication_role'), current_setting('transaction_read_only')";
 
-fn session_of(sets: &ResultSets, place: usize) -> Vec<Option<String>> {
+fn session_of(sets: &crate::database::ResultSets, place: usize) -> Vec<Option<String>> {
     let row = sets.set_from_end(place).first();
     row.map(|row| (0..row.len()).map(|at| row.try_get(at).ok().flatten().map(str::to_owned)).collect()).unwrap_or_default()
 }
 
-/// The settings of a block's transaction. They end with it.
+/// The settings of a block's transaction. They end with it, so that they hold behind a pooler too.
+///
+/// Among them, how the server prints what the contract has no case for, whatever the database's own settings are: rounded
+/// floats and abbreviated time zones would be other values. And that it looks whether we are still there: without that, the
+/// statement of a killed host runs to its end, with its locks. Servers before 14 cannot, nor can those on systems that do not
+/// tell them.
 pub(super) fn settings(host: &Host) -> String {
     let limits = &host.limits;
     let path: Vec<String> = host.search_path.split(',').map(|schema| name(schema.trim())).collect();
     format!(
         "set local search_path = {}; set local lock_timeout = {}; set local statement_timeout = {};
-         set local idle_in_transaction_session_timeout = {}; set local client_min_messages = warning",
+         set local idle_in_transaction_session_timeout = {}; set local client_min_messages = warning;
+         set local extra_float_digits = 1; set local datestyle = iso; set local intervalstyle = postgres; {STILL_THERE}",
         path.join(", "),
         limits.lock.as_millis(),
         limits.statement.as_millis(),
@@ -92,7 +107,12 @@ impl<'a> Begun<'a> {
         let manifest = &component.manifest;
         let policy = Arc::new(Policy::new(manifest, &boot.record.ledger.schema));
         let mut running = start(boot, component, policy.clone(), &boot.connection)?;
-        let begin = format!("begin isolation level read committed read write; {}; {SESSION}; {COUNTERS}", settings(boot.host));
+        let begin = format!(
+            "begin isolation level read committed read write; {}; set local {}; {}; {SESSION}; {COUNTERS}",
+            boot.record.still(),
+            named(boot.host, &manifest.id),
+            settings(boot.host)
+        );
         let sets = boot.connection.send(&begin).await.map_err(|error| ReportError::of_host(&error, "BEGIN"))?;
         running.session().enter(Phase::Work, Counters::read(&sets, 0));
         Ok(Begun(Transaction { boot, component, running, policy, session: session_of(&sets, 1), after: None }))
@@ -118,28 +138,20 @@ impl<'a> Begun<'a> {
     /// Lets the block do its work.
     pub(super) async fn work(mut self) -> Result<(Worked<'a>, Ended), Broken<'a>> {
         match self.0.running.work().await {
-            Ok(Ended::Deferred(reason)) => Ok((Worked(self.0), Ended::Deferred(reason))),
-            Ok(ended) => Ok((self.worked()?, ended)),
+            Ok(ended) => {
+                // The contract: a failure outside a savepoint ends the work, whatever the block makes of it.
+                match self.0.running.failed() {
+                    Some(failed) if matches!(ended, Ended::Done(_)) => {
+                        let error = ReportError::of_statement(&failed);
+                        let ours = "the block went on after this failure: use a savepoint for what may fail";
+                        let hint = error.hint.as_ref().map_or_else(|| ours.to_owned(), |theirs| format!("{theirs}; {ours}"));
+                        Err(self.0.broken(error.hint(hint)))
+                    }
+                    _ => Ok((Worked(self.0), ended)),
+                }
+            }
             Err(error) => Err(self.0.broken_by(&error)),
         }
-    }
-
-    /// Lets a backfill do one batch.
-    pub(super) async fn step(mut self, cursor: Option<&str>, rows: u64) -> Result<(Worked<'a>, Stepped), Broken<'a>> {
-        match self.0.running.step(cursor, rows).await {
-            Ok(Stepped::Ended(Ended::Deferred(reason))) => Ok((Worked(self.0), Stepped::Ended(Ended::Deferred(reason)))),
-            Ok(stepped) => Ok((self.worked()?, stepped)),
-            Err(error) => Err(self.0.broken_by(&error)),
-        }
-    }
-
-    /// The contract: a failure outside a savepoint ends the work, whatever the block makes of it.
-    fn worked(self) -> Result<Worked<'a>, Broken<'a>> {
-        let Some(failed) = self.0.running.failed() else { return Ok(Worked(self.0)) };
-        let error = ReportError::of_statement(&failed);
-        let ours = "the block went on after this failure: use a savepoint for what may fail";
-        let hint = error.hint.as_ref().map_or_else(|| ours.to_owned(), |theirs| format!("{theirs}; {ours}"));
-        Err(self.0.broken(error.hint(hint)))
     }
 }
 
@@ -175,22 +187,11 @@ impl<'a> Worked<'a> {
         self.0.running.session().enter(Phase::Verify, counters);
         match self.0.running.verify().await {
             Err(error) => Err(self.0.broken_by(&error)),
-            // Nothing else would notice that it says too early that it is done.
-            Ok(checks) if checks.is_empty() && self.0.component.manifest.kind == Kind::Backfill => {
-                let error = ReportError::new(ErrorClass::PostCondition, "the backfill says that it is done and checks nothing");
-                Err(self.0.broken(error.hint("look in verify whether a row is left that should have been worked on")))
-            }
             Ok(checks) => match ReportError::of_checks(&checks) {
                 Some(error) => Err(self.0.broken(error)),
                 None => Ok(Verified(self.0)),
             },
         }
-    }
-
-    /// Measures a batch that is not the last one: post-conditions are about the end. Also tells who suffers from it.
-    pub(super) async fn measure_batch(self) -> Result<(Measured<'a>, Pressure), Broken<'a>> {
-        let (measured, sets) = self.0.measure(PRESSURE).await?;
-        Ok((measured, Pressure::read(&sets, 5)))
     }
 
     /// Gives the work up, as the block asked: for a deferral.
@@ -201,42 +202,34 @@ impl<'a> Worked<'a> {
 
 impl<'a> Verified<'a> {
     /// Asks the database what the block did, and holds it against the manifest.
-    pub(super) async fn measure(self) -> Result<Measured<'a>, Broken<'a>> {
-        let (measured, _) = self.0.measure("rollback to savepoint plinth_verify; release savepoint plinth_verify").await?;
-        Ok(measured)
-    }
-}
-
-impl<'a> Transaction<'a> {
-    /// Measures, with something that is to be sent before.
-    async fn measure(mut self, before: &str) -> Result<(Measured<'a>, ResultSets), Broken<'a>> {
-        let ledger = &self.boot.record.ledger.schema;
+    pub(super) async fn measure(mut self) -> Result<Measured<'a>, Broken<'a>> {
+        let ledger = &self.0.boot.record.ledger.schema;
         // The look at what it provides comes last: its own locks are none of the block's.
-        let provides = provided(&self.component.manifest);
+        let provides = provided(&self.0.component.manifest);
         let ask = format!(
-            "{before}; {SESSION}; {COUNTERS}; {}; {}; {}",
+            "rollback to savepoint plinth_verify; release savepoint plinth_verify; {SESSION}; {COUNTERS}; {}; {}; {}",
             locks_query(ledger),
-            objects_query(ledger, self.after),
+            objects_query(ledger, self.0.after),
             provides.query()
         );
-        let sets = match self.boot.connection.send(&ask).await {
+        let sets = match self.0.boot.connection.send(&ask).await {
             Ok(sets) => sets,
-            Err(error) => return Err(self.broken(ReportError::of_host(&error, "what the block did cannot be measured"))),
+            Err(error) => return Err(self.0.broken(ReportError::of_host(&error, "what the block did cannot be measured"))),
         };
-        if session_of(&sets, 4) != self.session {
+        if session_of(&sets, 4) != self.0.session {
             let error = ReportError::new(
                 ErrorClass::Effects,
                 "the block changed the transaction or the session: role, settings or the transaction itself",
             );
-            return Err(self.broken(error));
+            return Err(self.0.broken(error));
         }
-        let rows = Counters::read(&sets, 3).since(self.running.session().counters());
-        let youngest = read_youngest(&sets, 1).max(self.after);
+        let rows = Counters::read(&sets, 3).since(self.0.running.session().counters());
+        let youngest = read_youngest(&sets, 1).max(self.0.after);
         let effects = Effects { rows, locks: read_locks(&sets, 2), objects: read_objects(&sets, 1), youngest };
         let existing = provides.read(&sets, 0);
-        match self.forbidden(&effects).or_else(|| ReportError::of_provides(&self.component.manifest, &existing)) {
-            Some(error) => Err(Broken { effects: Some(effects), ..self.broken(error) }),
-            None => Ok((Measured { effects, transaction: self }, sets)),
+        match self.0.forbidden(&effects).or_else(|| ReportError::of_provides(&self.0.component.manifest, &existing)) {
+            Some(error) => Err(Broken { effects: Some(effects), ..self.0.broken(error) }),
+            None => Ok(Measured { effects, transaction: self.0 }),
         }
     }
 }
@@ -244,14 +237,16 @@ impl<'a> Transaction<'a> {
 impl<'a> Measured<'a> {
     /// Ends the transaction. What is to be recorded rides with COMMIT.
     pub(super) async fn commit(self, record: Option<&str>) -> Result<Transaction<'a>, Broken<'a>> {
-        let transaction = self.transaction;
-        // Without the lock, another replica may be running the same block.
+        let mut transaction = self.transaction;
+        // Without the lock, another replica may be running the same block. The fence is the same question to the server,
+        // which knows for certain.
         if !transaction.boot.held.is_some_and(Held::is_held) {
-            return Err(
-                transaction.broken(ReportError::new(ErrorClass::Connection, "the connection that holds the lock was lost"))
-            );
+            return Err(transaction.broken(ReportError::new(ErrorClass::Fenced, "the boot's lock was lost")));
         }
-        let end = record.map_or_else(|| "commit".to_owned(), |record| format!("{record}; commit"));
+        // Behind a pooler another session gets this one's connection next, with what is prepared on it.
+        transaction.running.session().forget();
+        let end =
+            record.map_or_else(|| "commit".to_owned(), |record| format!("{}; {record}; commit", transaction.boot.record.fence()));
         match transaction.boot.connection.send(&end).await {
             Ok(_) => Ok(transaction),
             Err(error) => Err(transaction.broken(ReportError::of_host(&error, "COMMIT"))),
@@ -309,14 +304,10 @@ impl<'a> Transaction<'a> {
                 undeclared.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
             )));
         }
-        // A batch may go by way of a temporary table.
-        let passes = |object: &str| manifest.kind == Kind::Backfill && object.starts_with("pg_temp");
-        let objects = effects.objects.iter().filter(|object| !passes(&object.object));
-        let names: Vec<String> = objects.map(|object| format!("{} {}", object.kind, object.object)).collect();
-        if manifest.kind != Kind::Migration && !names.is_empty() {
-            let kind = manifest.kind;
-            let error = ReportError::new(ErrorClass::Effects, format!("the {kind} changed the schema: {}", names.join(", ")));
-            return Some(error.hint(format!("schema and {kind} are separate blocks: put it into a migration")));
+        if manifest.kind == Kind::Rule && !effects.objects.is_empty() {
+            let names: Vec<String> = effects.objects.iter().map(|object| format!("{} {}", object.kind, object.object)).collect();
+            let error = ReportError::new(ErrorClass::Effects, format!("the rule changed the schema: {}", names.join(", ")));
+            return Some(error.hint("schema and rule are separate blocks: put it into a migration"));
         }
         match manifest.budget.rows {
             Some(most) if effects.total_rows() > most => Some(
@@ -342,6 +333,7 @@ impl<'a> Transaction<'a> {
     }
 
     async fn undo(&mut self, rollback: String) -> bool {
+        self.running.session().forget();
         let connection = &self.boot.connection;
         let attempt = async { connection.send(&rollback).await.is_ok() };
         tokio::pin!(attempt);

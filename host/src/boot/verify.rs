@@ -7,7 +7,7 @@ use crate::{
         catalog::{Look, Wanted},
         effects::Counters,
         policy::{Phase, Policy},
-        session::{SETUP, Session},
+        session::Session,
     },
     error::BootError,
     host::Host,
@@ -57,7 +57,6 @@ pub(crate) async fn verify(host: &Host) -> Result<Verification, BootError> {
     let sandbox = host.sandbox()?;
     let unreadable =
         |source| BootError::Ledger(LedgerError::Database { schema: host.ledger.schema.clone(), doing: "read", source });
-    connection.send(SETUP).await.map_err(unreadable)?;
     let begin = format!("begin read only; {}", settings(host));
     let mut found = Verification { blocks: Vec::new(), not_applied: Vec::new() };
     let in_order = || loaded.order.iter().filter_map(|place| loaded.components.get(*place)).map(|component| &component.manifest);

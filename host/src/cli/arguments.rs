@@ -1,6 +1,6 @@
 //! What the command understands.
 
-use crate::{Database, Host, Limits};
+use crate::{Database, Host, Limits, LockMode};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{path::PathBuf, time::Duration};
 
@@ -34,14 +34,9 @@ pub(super) enum Command {
         /// How long to wait for another replica that boots, in seconds
         #[arg(long, env = "PLINTH_LOCK_TIMEOUT", value_name = "SECONDS", default_value = "300", value_parser = seconds)]
         lock_timeout: Duration,
-    },
-    /// Run the backfills that boots leave for later, until they are done; a kill loses one batch
-    Backfill {
-        #[command(flatten)]
-        shared: Shared,
-        /// How to print the result
-        #[arg(long, value_enum, default_value_t = Format::Table)]
-        format: Format,
+        /// How much time to lose, in seconds, to what may pass: a restarting server, a lost connection, a deadlock; 0 for none
+        #[arg(long, env = "PLINTH_RETRY_FOR", value_name = "SECONDS", default_value = "120", value_parser = seconds_or_none)]
+        retry_for: Duration,
     },
     /// Tell the order and what would run, from ledger and catalog; changes nothing
     Plan {
@@ -126,6 +121,9 @@ pub(super) struct Shared {
     /// Compile at every boot
     #[arg(long, conflicts_with = "cache")]
     no_cache: bool,
+    /// How a boot's lock is held
+    #[arg(long, env = "PLINTH_LOCK", value_enum, default_value_t = Lock::Auto)]
+    lock: Lock,
     /// How long a statement may wait for a lock, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     statement_lock_timeout: Duration,
@@ -135,6 +133,16 @@ pub(super) struct Shared {
     /// How long a block may take, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "900", value_parser = seconds)]
     block_timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Lock {
+    /// By a session lock, or by a lease if a pooler is found in between
+    Auto,
+    /// By a session lock: not behind a transaction pooler
+    Session,
+    /// By a lease that is renewed: works behind any pooler
+    Lease,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -160,6 +168,10 @@ pub(super) enum PlanFormat {
     Mermaid,
 }
 
+fn seconds_or_none(text: &str) -> Result<Duration, String> {
+    if text.trim() == "0" { Ok(Duration::ZERO) } else { seconds(text) }
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "a number of seconds is expected".to_owned())?;
     match Duration::try_from_secs_f64(seconds) {
@@ -182,6 +194,11 @@ impl Shared {
             .accept_removal(self.accept_removal)
             .application(self.application)
             .ledger_schema(self.ledger_schema)
+            .lock(match self.lock {
+                Lock::Auto => LockMode::Auto,
+                Lock::Session => LockMode::Session,
+                Lock::Lease => LockMode::Lease,
+            })
             .limits(limits);
         match self.cache.or_else(default_cache).filter(|_| !self.no_cache) {
             Some(cache) => host.cache(cache),

@@ -1,7 +1,6 @@
 //! The command: arguments in, a report on standard output, an exit code. Everything else is the library's.
 
 mod arguments;
-mod bar;
 mod baseline;
 mod database;
 mod inspect;
@@ -10,7 +9,7 @@ mod print;
 mod rehearsal;
 mod signal;
 
-use crate::{BootError, Host, Report};
+use crate::{BootError, Host};
 use arguments::{Arguments, Command, Format, PlanFormat, Shared};
 use clap::Parser;
 use database::Reached;
@@ -65,9 +64,9 @@ fn refused(message: &str, code: u8) -> ExitCode {
 
 async fn command(command: Command) -> u8 {
     match command {
-        Command::Run { shared, build, format, lock_timeout } => {
+        Command::Run { shared, build, format, lock_timeout, retry_for } => {
             let configure = |host: Host| {
-                let host = host.lock_deadline(lock_timeout);
+                let host = host.lock_deadline(lock_timeout).retry_for(retry_for);
                 match build {
                     Some(build) => host.build(build),
                     None => host,
@@ -75,7 +74,6 @@ async fn command(command: Command) -> u8 {
             };
             on_database(shared, configure, |host| run(host, format)).await
         }
-        Command::Backfill { shared, format } => on_database(shared, |host| host, |host| backfill(host, format)).await,
         Command::Baseline { shared, assume, lock_timeout, format } => {
             let adopt = |host| baseline(host, assume, format);
             on_database(shared, |host| host.lock_deadline(lock_timeout), adopt).await
@@ -115,21 +113,7 @@ where
 
 async fn run(host: Host, format: Format) -> u8 {
     let stopped = signal::told_to_stop();
-    let bar = bar::show(&host);
     let booted = host.boot_until(stopped).await;
-    bar.end().await;
-    reported(booted, format)
-}
-
-async fn backfill(host: Host, format: Format) -> u8 {
-    let stopped = signal::told_to_stop();
-    let bar = bar::show(&host);
-    let done = host.background_until(stopped).await;
-    bar.end().await;
-    reported(done, format)
-}
-
-fn reported(booted: Result<Report, BootError>, format: Format) -> u8 {
     let report = booted.as_ref().ok().or_else(|| booted.as_ref().err().and_then(BootError::report));
     match (report, format) {
         (Some(report), Format::Json) => print::json(report),
@@ -222,11 +206,11 @@ async fn verify(host: Host, format: Format) -> u8 {
 
 /// Says what went wrong, unless the report on standard output is all that a program will read.
 fn failed(error: &BootError, format: Format) -> u8 {
-    if error.report().is_none() || format == Format::Table {
+    if error.report().is_none_or(|report| report.failure().is_none()) || format == Format::Table {
         print::boot_error(error);
     }
     match error {
-        BootError::Interrupted => INTERRUPTED,
+        BootError::Interrupted(_) => INTERRUPTED,
         error if error.is_usage() => USAGE,
         _ => FAILED,
     }

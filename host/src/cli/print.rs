@@ -110,7 +110,7 @@ pub(super) fn report(report: &Report) {
     let boot = &report.boot;
     let mut table = table(&["block", "kind", "outcome", "statements", "ms", "what it did"]);
     for block in &report.blocks {
-        let ran = !matches!(block.outcome, Outcome::Skipped | Outcome::Joined | Outcome::Retired | Outcome::Background);
+        let ran = !matches!(block.outcome, Outcome::Skipped | Outcome::Joined | Outcome::Retired);
         table.add_row([
             Cell::new(&block.id),
             Cell::new(block.kind),
@@ -132,6 +132,10 @@ pub(super) fn report(report: &Report) {
         boot.round_trips,
         boot.build.as_ref().map_or_else(String::new, |build| format!("; build {build}"))
     ));
+    for retry in &boot.retries {
+        let what = retry.block.as_deref().unwrap_or("the boot");
+        say(&format!("tried again: {what}, after {} ms: {}", retry.pause_ms, one_line(&retry.cause)));
+    }
     for note in &boot.notes {
         say(&format!("note: {note}"));
     }
@@ -197,11 +201,8 @@ pub(super) fn preview(preview: &Preview) {
     for note in &preview.notes {
         say(&format!("note: {note}"));
     }
-    let pending = preview
-        .blocks
-        .iter()
-        .filter(|block| matches!(block.action, PreviewAction::Apply | PreviewAction::Resume | PreviewAction::Background))
-        .count();
+    let pending =
+        preview.blocks.iter().filter(|block| matches!(block.action, PreviewAction::Apply | PreviewAction::Resume)).count();
     let rules = preview.blocks.iter().filter(|block| block.action == PreviewAction::Reconcile).count();
     let deferred = preview.blocks.iter().filter(|block| block.deferrals > 0).count();
     let deferred = if deferred > 0 { format!(", {deferred} put off at the last boot") } else { String::new() };
@@ -245,6 +246,18 @@ pub(super) fn status(status: &Status) {
             boot.get(name).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).unwrap_or_default()
         };
         say(&format!("last boot {}: {}, started {} by {}", field("id"), field("state"), field("started"), field("instance")));
+    }
+    if let Some(running) = &status.running {
+        let seconds = running.seconds.map_or_else(String::new, |seconds| format!(" for {seconds} s"));
+        let blocked = match running.blocked_by.as_slice() {
+            [] => String::new(),
+            by => format!(", waits for process {}", by.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+        };
+        let (verb, sql) = (if running.active { "runs" } else { "ran last" }, one_line(&running.statement));
+        say(&format!("running: {}{seconds}; {verb} for {} s{blocked}: {sql}", running.block, running.statement_seconds));
+    }
+    for waiting in &status.waiting {
+        say(&format!("waiting: {} for {} s", waiting.instance, waiting.seconds));
     }
     if !status.pending.is_empty() {
         say(&format!("pending: {}", status.pending.join(", ")));

@@ -1,12 +1,18 @@
 //! Connections to the server.
 
 use super::{
+    backend,
     round_trips::{Counted, RoundTrips},
     tls::{self, Verify},
     url,
 };
-use std::{io, path::PathBuf, time::Duration};
-use tokio::net::{TcpStream, UnixStream};
+use socket2::TcpKeepalive;
+use std::{io, path::PathBuf, pin::pin, time::Duration};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    sync::OnceCell,
+    task::AbortHandle,
+};
 use tokio_postgres::{
     Client, Config, NoTls,
     config::{Host, SslMode, TargetSessionAttrs},
@@ -15,6 +21,12 @@ use tokio_postgres::{
 
 /// What a connection takes at most, unless the address says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the network may be silent although it should not be.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// What a statement of the host's own takes at most. The server's `statement_timeout` comes first, as long as it answers.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 /// A database: where it is and how to get in. Cheap to clone; connects nowhere until a boot does.
 ///
@@ -55,9 +67,18 @@ pub enum ConnectError {
         /// Why.
         source: tokio_postgres::Error,
     },
-    /// The address asks for a server that writes, this one does not.
-    #[error("the server at {0} is read-only or in recovery, and the address asks for one that is not")]
-    ReadOnly(String),
+    /// The server does not write.
+    #[error("the server at {host} {}", if *.recovery {
+        "is in recovery: it is a standby, or a primary that is not up yet; give the address of the primary"
+    } else {
+        "is read-only: default_transaction_read_only is on, for the server, the database or the role"
+    })]
+    ReadOnly {
+        /// The host and port, or the socket.
+        host: String,
+        /// Whether it is a standby, or recovers from a crash.
+        recovery: bool,
+    },
     /// The address names no host.
     #[error("the database's address names no host")]
     NoHost,
@@ -120,30 +141,33 @@ impl Database {
         let host = server.to_string();
         let refused = |source| ConnectError::Refused { host: host.clone(), source };
         let trips = RoundTrips::default();
-        let client = match server.open().await.map_err(|source| ConnectError::Unreachable { host: host.clone(), source })? {
-            Socket::Unix(socket) => {
-                let mut plain = config.clone();
-                plain.ssl_mode(SslMode::Disable);
-                let (client, connection) =
-                    plain.connect_raw(Counted::new(socket, trips.clone()), NoTls).await.map_err(refused)?;
-                tokio::spawn(connection);
-                client
-            }
-            Socket::Tcp(socket) => {
-                let tls = self.tls(&server)?;
-                let (client, connection) = config.connect_raw(Counted::new(socket, trips.clone()), tls).await.map_err(refused)?;
-                tokio::spawn(connection);
-                client
-            }
-        };
+        let (client, driver) =
+            match server.open().await.map_err(|source| ConnectError::Unreachable { host: host.clone(), source })? {
+                Socket::Unix(socket) => {
+                    let mut plain = config.clone();
+                    plain.ssl_mode(SslMode::Disable);
+                    let (client, connection) =
+                        plain.connect_raw(Counted::new(socket, trips.clone()), NoTls).await.map_err(refused)?;
+                    (client, tokio::spawn(drive(connection)))
+                }
+                Socket::Tcp(socket) => {
+                    let tls = self.tls(&server)?;
+                    let (client, connection) =
+                        config.connect_raw(Counted::new(socket, trips.clone()), tls).await.map_err(refused)?;
+                    (client, tokio::spawn(drive(connection)))
+                }
+            };
         if self.config.get_target_session_attrs() == TargetSessionAttrs::ReadWrite {
-            let sets = super::ResultSets::of(&client, "show transaction_read_only").await.map_err(refused)?;
+            let ask = "select pg_is_in_recovery(); show transaction_read_only";
+            let sets = super::ResultSets::of(&client, ask).await.map_err(refused)?;
             if sets.value() == Some("on") {
-                return Err(ConnectError::ReadOnly(host));
+                let recovery = sets.set_from_end(1).first().and_then(|row| super::simple::text(row, 0)) == Some("t");
+                return Err(ConnectError::ReadOnly { host, recovery });
             }
         }
         trips.reset();
-        Ok(Connection { client, trips, database: self.clone(), server })
+        let driver = driver.abort_handle();
+        Ok(Connection { client, driver, trips, database: self.clone(), server, process: OnceCell::new() })
     }
 
     fn tls(
@@ -157,6 +181,17 @@ impl Database {
         };
         MakeTlsConnect::<Counted<TcpStream>>::make_tls_connect(&mut connector, name)
             .map_err(|error| ConnectError::Certificates(error.to_string()))
+    }
+}
+
+/// Moves a connection's bytes until either side closes it.
+async fn drive<S, T>(connection: tokio_postgres::Connection<S, T>)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    if let Err(error) = connection.await {
+        tracing::debug!(error = %crate::database_reason(&error), "a connection ended");
     }
 }
 
@@ -194,6 +229,12 @@ impl Server {
         let socket = TcpStream::connect((name, port)).await?;
         // The protocol sends small messages and waits: Nagle's algorithm would hold them back.
         socket.set_nodelay(true)?;
+        // A server that went away without a word is noticed within half a minute, also while nothing is to be sent.
+        let options = socket2::SockRef::from(&socket);
+        let alive = TcpKeepalive::new().with_time(SILENCE / 2).with_interval(SILENCE / 6).with_retries(3);
+        options.set_tcp_keepalive(&alive)?;
+        #[cfg(target_os = "linux")]
+        options.set_tcp_user_timeout(Some(SILENCE))?;
         Ok(Socket::Tcp(socket))
     }
 }
@@ -210,9 +251,11 @@ impl std::fmt::Display for Server {
 /// A connection. Dropped, it closes, and the server rolls back and releases what it held.
 pub(crate) struct Connection {
     client: Client,
+    driver: AbortHandle,
     trips: RoundTrips,
     database: Database,
     server: Server,
+    process: OnceCell<Option<i32>>,
 }
 
 impl Connection {
@@ -225,9 +268,33 @@ impl Connection {
         &self.trips
     }
 
-    /// Sends a string of the host's own statements.
+    /// Sends a string of the host's own statements. A server that does not answer for very long counts as gone.
     pub(crate) async fn send(&self, statements: &str) -> Result<super::ResultSets, tokio_postgres::Error> {
-        super::ResultSets::of(&self.client, statements).await
+        let mut answer = pin!(super::ResultSets::of(&self.client, statements));
+        match tokio::time::timeout(PATIENCE, &mut answer).await {
+            Ok(answered) => answered,
+            Err(_) => {
+                self.give_up();
+                answer.await
+            }
+        }
+    }
+
+    /// Closes the connection without a word to the server. Whoever waits for an answer gets an error.
+    pub(crate) fn give_up(&self) {
+        self.driver.abort();
+    }
+
+    /// The server that was connected to, as errors name it.
+    pub(crate) fn server(&self) -> String {
+        self.server.to_string()
+    }
+
+    /// The process at the other end, as it said when the connection came about. Behind a pooler that is none of the server's.
+    ///
+    /// tokio-postgres keeps the number to itself, but for a request to cancel: this reads one that is sent to nobody.
+    pub(crate) async fn process(&self) -> Option<i32> {
+        *self.process.get_or_init(|| async { backend::process(&self.client.cancel_token()).await }).await
     }
 
     /// What can cancel the statement that runs, from outside.

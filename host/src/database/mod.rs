@@ -1,14 +1,14 @@
 //! The server: how to reach it, and what goes over the wire.
 
+mod backend;
 mod connect;
 mod round_trips;
-mod simple;
+pub(crate) mod simple;
 mod tls;
 mod url;
 
 pub(crate) mod catalog;
 pub(crate) mod effects;
-pub(crate) mod lock;
 pub(crate) mod observer;
 pub(crate) mod policy;
 pub(crate) mod session;
@@ -16,4 +16,5 @@ pub(crate) mod value;
 
 pub(crate) use connect::{Canceller, Connection};
 pub use connect::{ConnectError, Database};
-pub(crate) use simple::{ResultSets, literal, name, text as simple_text};
+pub(crate) use round_trips::RoundTrips;
+pub(crate) use simple::{ResultSets, literal, name};

@@ -14,15 +14,6 @@ use futures_util::{StreamExt, pin_mut};
 use std::{collections::HashMap, sync::Arc};
 use tokio_postgres::{Statement, error::ErrorPosition, types::Type};
 
-/// What holds for the whole session, before a block's first statement.
-///
-/// How the server prints what the contract has no case for, whatever the database's own settings are: rounded floats and
-/// abbreviated time zones would be other values. And that it looks whether we are still there: without that, the statement of
-/// a killed host runs to its end, with its locks. Servers before 14 cannot, nor can those on systems that do not tell them.
-pub(crate) const SETUP: &str = "set extra_float_digits = 1; set datestyle = iso; set intervalstyle = postgres;
-    select set_config(name, '1000', false) from pg_settings
-    where name = 'client_connection_check_interval' and setting = '0' and version() ~ 'linux'";
-
 /// The statements of one block: counted, checked by the policy, limited.
 pub(crate) struct Session {
     connection: Arc<Connection>,
@@ -42,6 +33,8 @@ pub(crate) struct Session {
     /// Only in a rehearsal.
     observer: Option<Observer>,
     teller: Option<Teller>,
+    /// Outside a transaction: what fails, before each statement, if another runner took over.
+    fence: Option<String>,
 }
 
 /// A statement that failed, for the report.
@@ -80,6 +73,7 @@ impl Session {
             failed: None,
             observer: None,
             teller: None,
+            fence: None,
         }
     }
 
@@ -115,6 +109,25 @@ impl Session {
         if let Some(observer) = self.observer.as_mut().filter(|_| self.phase == Phase::Work) {
             observer.after(&self.connection, rows).await;
         }
+    }
+
+    /// Has every statement preceded by one that fails if another runner took over. What is sent outside a transaction can not
+    /// be fenced off later.
+    pub(crate) fn fence(&mut self, fence: String) {
+        self.fence = Some(fence);
+    }
+
+    async fn fenced(&self) -> Result<(), Error> {
+        let Some(fence) = self.fence.as_ref().filter(|_| self.phase == Phase::Outside) else { return Ok(()) };
+        self.connection.send(fence).await.map(drop).map_err(|error| {
+            let message = format!("the boot lost its lock, so nothing more is sent: {}", crate::database_reason(&error));
+            Error::Other(Refusal { rule: "connection".into(), message, extra: Vec::new() })
+        })
+    }
+
+    /// Closes what is prepared.
+    pub(crate) fn forget(&mut self) {
+        self.prepared.clear();
     }
 
     /// How many statements were sent or refused.
@@ -185,6 +198,7 @@ impl Session {
 
     async fn try_execute(&mut self, statement: &str, params: &[value::Value]) -> Result<u64, Error> {
         self.admit(statement)?;
+        self.fenced().await?;
         self.about_to_send(statement, params).await;
         let client = self.connection.client();
         if params.is_empty() {
@@ -198,6 +212,7 @@ impl Session {
 
     async fn try_query(&mut self, statement: &str, params: &[value::Value]) -> Result<Rows, Error> {
         let allowed = self.admit(statement)?;
+        self.fenced().await?;
         self.about_to_send(statement, params).await;
         let connection = self.connection.clone();
         let mut prepared = self.prepare(statement).await?;

@@ -25,6 +25,11 @@ impl ResultSets {
         self.0.iter().rev().nth(place).map_or(&[], Vec::as_slice)
     }
 
+    /// How many statements there were.
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// The rows of the last statement.
     pub(crate) fn last(&self) -> &[SimpleQueryRow] {
         self.set_from_end(0)

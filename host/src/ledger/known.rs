@@ -54,11 +54,7 @@ impl Known {
         let entry = |row: &tokio_postgres::SimpleQueryRow| {
             let field = |place| row.try_get(place).ok().flatten();
             let entry = Entry {
-                kind: match field(1)? {
-                    "rule" => Kind::Rule,
-                    "backfill" => Kind::Backfill,
-                    _ => Kind::Migration,
-                },
+                kind: if field(1)? == "rule" { Kind::Rule } else { Kind::Migration },
                 digest: field(2)?.to_owned(),
                 applied: field(3)? == "t",
                 started: field(4)? == "t",

@@ -9,8 +9,13 @@ use tokio_postgres::error::SqlState;
 pub(crate) enum Look {
     /// There is no ledger yet.
     Absent,
-    /// There is one, with the last boot that was complete, if any.
-    Present(Option<LastBoot>),
+    /// There is one.
+    Present {
+        /// Its format: this host's, or an older one.
+        format: i32,
+        /// The last boot that was complete, if any.
+        last: Option<LastBoot>,
+    },
 }
 
 /// The last boot that was complete.
@@ -25,8 +30,13 @@ impl Look {
     pub(crate) fn last(&self) -> Option<&LastBoot> {
         match self {
             Look::Absent => None,
-            Look::Present(last) => last.as_ref(),
+            Look::Present { last, .. } => last.as_ref(),
         }
+    }
+
+    /// Whether the ledger is there, in the format of this host.
+    pub(crate) fn stands(&self) -> bool {
+        matches!(self, Look::Present { format, .. } if *format == FORMAT)
     }
 }
 
@@ -50,13 +60,19 @@ impl Ledger {
             }
             Err(source) => return Err(LedgerError::Database { schema: self.schema.clone(), doing: "read", source }),
         };
-        let Some(row) = sets.last().first() else { return Ok(Look::Absent) };
+        self.read_look_in(&sets, 0)
+    }
+
+    /// The same, if the look was one of several statements.
+    pub(crate) fn read_look_in(&self, sets: &ResultSets, place: usize) -> Result<Look, LedgerError> {
+        let Some(row) = sets.set_from_end(place).first() else { return Ok(Look::Absent) };
         let field = |place| row.try_get(place).ok().flatten();
         let format = field(0).and_then(|text| text.parse().ok()).unwrap_or(i32::MAX);
         if format > FORMAT {
             return Err(LedgerError::Newer { schema: self.schema.clone(), found: format });
         }
         let last = field(1).and_then(|id| id.parse().ok()).zip(field(2));
-        Ok(Look::Present(last.map(|(id, digest)| LastBoot { id, digest: digest.to_owned() })))
+        let last = last.map(|(id, digest)| LastBoot { id, digest: digest.to_owned() });
+        Ok(Look::Present { format, last })
     }
 }

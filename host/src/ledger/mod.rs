@@ -1,19 +1,19 @@
 //! The ledger: the schema in the database that keeps boots and outcomes.
 
 mod adopt;
-mod backfill;
 mod history;
 mod known;
 mod look;
 mod record;
+mod runner;
 mod schema;
 
-pub(crate) use backfill::Place;
 #[cfg(test)]
 pub(crate) use known::Entry;
 pub(crate) use known::Known;
 pub(crate) use look::{LastBoot, Look};
 pub(crate) use record::{Record, Row};
+pub(crate) use runner::{FENCED, Token};
 pub(crate) use schema::{FORMAT, Ledger};
 
 use crate::database::ConnectError;

@@ -1,6 +1,6 @@
 //! What is written into the ledger. One literal carries all of it, so that it rides with COMMIT.
 
-use super::Ledger;
+use super::{Ledger, Token};
 use crate::{
     database::literal,
     load::Component,
@@ -23,6 +23,7 @@ pub(crate) struct Row<'a> {
     manifest: Option<&'a Manifest>,
     outcome: &'static str,
     duration_ms: f64,
+    attempt: u32,
     statements: u64,
     rows: &'a BTreeMap<String, RowCounts>,
     objects: &'a [ObjectChange],
@@ -44,6 +45,7 @@ impl<'a> Row<'a> {
             manifest,
             outcome: report.outcome.as_str(),
             duration_ms: report.duration_ms,
+            attempt: report.attempts,
             statements: report.statements,
             rows: &report.rows,
             objects: &report.objects,
@@ -60,6 +62,8 @@ impl<'a> Row<'a> {
 pub(crate) struct Record {
     pub(crate) ledger: Ledger,
     pub(crate) boot: i64,
+    /// None in a rehearsal, which records nothing.
+    pub(crate) token: Option<Token>,
 }
 
 impl Ledger {
@@ -83,14 +87,8 @@ impl Ledger {
         let (schema, application, from, to) = (self.quoted(), self.application(), literal(from), literal(to));
         format!(
             "update {schema}.blocks set id = {to}, renamed_from = {from} where application = {application} and id = {from};
-             update {schema}.outcomes o set block = {to} from {schema}.boots b where b.id = o.boot and b.application = {application} and o.block = {from};
-             update {schema}.backfills set id = {to} where application = {application} and id = {from}"
+             update {schema}.outcomes o set block = {to} from {schema}.boots b where b.id = o.boot and b.application = {application} and o.block = {from}"
         )
-    }
-
-    /// The id of the last boot.
-    pub(crate) fn last_boot_query(&self) -> String {
-        format!("select max(id) from {}.boots where application = {}", self.quoted(), self.application())
     }
 
     /// The ids and outcomes of a boot's blocks that ran.
@@ -103,6 +101,21 @@ impl Ledger {
 }
 
 impl Record {
+    /// What fails if another runner took over, before COMMIT.
+    pub(crate) fn fence(&self) -> String {
+        self.token.as_ref().map_or_else(|| "select".to_owned(), Token::fence)
+    }
+
+    /// The same, at the begin of a transaction: it holds up nobody.
+    pub(crate) fn still(&self) -> String {
+        self.token.as_ref().map_or_else(|| "select".to_owned(), Token::still)
+    }
+
+    /// A transaction that writes something into the ledger, unless another runner took over.
+    pub(crate) fn guarded(&self, statements: &str) -> String {
+        self.token.as_ref().map_or_else(|| "select".to_owned(), |token| token.guarded(statements))
+    }
+
     /// Writes what blocks did.
     pub(crate) fn rows(&self, rows: &[Row<'_>]) -> String {
         if rows.is_empty() {
@@ -114,10 +127,10 @@ impl Record {
         format!(
             "with r as (
                 select * from jsonb_to_recordset({json}::jsonb) as r (id text, kind text, title text, team text, digest text, manifest jsonb, outcome text,
-                    duration_ms double precision, statements bigint, rows jsonb, objects jsonb, locks jsonb, message text, error jsonb, journal jsonb)
+                    duration_ms double precision, attempt integer, statements bigint, rows jsonb, objects jsonb, locks jsonb, message text, error jsonb, journal jsonb)
              ), o as (
-                insert into {schema}.outcomes (boot, block, outcome, started, duration_ms, statements, rows, objects, locks, message, error, journal)
-                select {boot}, id, outcome, clock_timestamp() - duration_ms * interval '1 millisecond', duration_ms, statements, rows, objects,
+                insert into {schema}.outcomes (boot, block, attempt, outcome, started, duration_ms, statements, rows, objects, locks, message, error, journal)
+                select {boot}, id, attempt, outcome, clock_timestamp() - duration_ms * interval '1 millisecond', duration_ms, statements, rows, objects,
                        locks, message, nullif(error, 'null'), journal from r
              )
              insert into {schema}.blocks as b (application, id, kind, title, team, digest, first_applied, last_boot, last_outcome, last_changed,
@@ -143,24 +156,23 @@ impl Record {
         )
     }
 
-    /// Marks a migration outside a transaction, or a backfill, as started.
+    /// Marks a migration outside a transaction as started.
     pub(crate) fn started(&self, component: &Component) -> String {
         let (schema, application, boot) = (self.ledger.quoted(), self.ledger.application(), self.boot);
         let manifest = &component.manifest;
         format!(
             "insert into {schema}.blocks as b (application, id, kind, title, team, digest, started, last_boot, last_outcome)
-             values ({application}, {}, {}, {}, {}, {}, now(), {boot}, 'started')
+             values ({application}, {}, 'migration', {}, {}, {}, now(), {boot}, 'started')
              on conflict (application, id) do update set started = now(), digest = excluded.digest, last_boot = {boot}",
             literal(&manifest.id),
-            literal(manifest.kind.as_str()),
             literal(&manifest.title),
             manifest.team.as_deref().map_or_else(|| "null".to_owned(), literal),
             literal(&component.digest.to_string()),
         )
     }
 
-    /// Closes the boot. One that is complete and `settled`, so that nothing is left for later, is what the next look finds.
-    pub(crate) fn close(&self, state: BootState, round_trips: u64, error: Option<(&str, &ReportError)>, settled: bool) -> String {
+    /// Closes the boot. One that is complete is what the next look finds.
+    pub(crate) fn close(&self, state: BootState, round_trips: u64, error: Option<(&str, &ReportError)>) -> String {
         let (schema, boot) = (self.ledger.quoted(), self.boot);
         let error =
             error.and_then(|(block, error)| serde_json::to_string(&serde_json::json!({ "block": block, "error": error })).ok());
@@ -169,7 +181,11 @@ impl Record {
             literal(state.as_str()),
             error.map_or_else(|| "null".to_owned(), |json| format!("{}::jsonb", literal(&json))),
         );
-        if state != BootState::Complete || !settled {
+        let close = match &self.token {
+            Some(token) => format!("{close}; {}", token.release()),
+            None => close,
+        };
+        if state != BootState::Complete {
             return close;
         }
         format!(

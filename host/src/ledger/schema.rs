@@ -3,7 +3,7 @@
 use crate::database::{literal, name};
 
 /// The format that this host writes. A host refuses a newer one.
-pub(crate) const FORMAT: i32 = 1;
+pub(crate) const FORMAT: i32 = 2;
 
 /// Where a ledger is, and whose part of it is meant.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ impl Ledger {
         literal(&self.application)
     }
 
-    /// Makes the ledger, if it is not there. Only ever sent under the lock: `CREATE … IF NOT EXISTS` races with itself.
+    /// Makes the ledger, or brings an older one to this format. Only ever sent under the lock: `CREATE … IF NOT EXISTS` races with itself.
     ///
     /// Applications that share a ledger hold different locks, so a lock of the ledger's own is held while it is made; in
     /// the simple protocol and for an instant, so that it holds up nobody's CREATE INDEX CONCURRENTLY.
@@ -40,7 +40,8 @@ impl Ledger {
                 format integer not null,
                 complete jsonb not null default '{{}}',
                 created timestamptz not null default now());
-            insert into {schema}.ledger (format) values ({FORMAT}) on conflict do nothing;
+            insert into {schema}.ledger as l (format) values ({FORMAT})
+                on conflict (only_row) do update set format = excluded.format where l.format < excluded.format;
             create table if not exists {schema}.boots (
                 id bigint generated always as identity primary key,
                 application text not null,
@@ -86,9 +87,18 @@ impl Ledger {
                 error jsonb,
                 journal jsonb not null,
                 primary key (boot, block, attempt));
-            {};
-            commit",
-            self.create_backfills()
+            -- Since format 2.
+            create table if not exists {schema}.runners (
+                application text primary key,
+                token bigint not null,
+                mode text not null check (mode in ('session', 'lease')),
+                instance text not null,
+                backend integer,
+                backend_started timestamptz,
+                since timestamptz not null,
+                expires timestamptz not null,
+                released timestamptz);
+            commit"
         )
     }
 }

@@ -42,8 +42,41 @@ pub struct BootReport {
     pub ran: usize,
     /// Blocks that did not have to run.
     pub skipped: usize,
+    /// What failed, may pass, and was tried again.
+    pub retries: Vec<Retry>,
     /// Things that somebody should know and that stopped nothing.
     pub notes: Vec<String>,
+}
+
+impl BootReport {
+    pub(crate) fn new(state: BootState) -> BootReport {
+        BootReport {
+            id: None,
+            state,
+            duration_ms: 0.0,
+            round_trips: 0,
+            build: None,
+            found: 0,
+            ran: 0,
+            skipped: 0,
+            retries: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+}
+
+/// Something that failed and was tried again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Retry {
+    /// The block that was tried again; none if it was the boot as a whole, on new connections.
+    pub block: Option<String>,
+    /// What failed.
+    pub cause: String,
+    /// PostgreSQL's SQLSTATE, if the database reported it.
+    pub sqlstate: Option<String>,
+    /// The pause before the next try, in milliseconds.
+    pub pause_ms: u64,
 }
 
 /// How a boot ended.
@@ -59,6 +92,8 @@ pub enum BootState {
     Joined,
     /// A block failed, or the database.
     Failed,
+    /// It was told to stop.
+    Interrupted,
 }
 
 impl BootState {
@@ -68,6 +103,7 @@ impl BootState {
             BootState::Deferred => "deferred",
             BootState::Joined => "joined",
             BootState::Failed => "failed",
+            BootState::Interrupted => "interrupted",
         }
     }
 }
@@ -90,6 +126,8 @@ pub struct BlockReport {
     pub locks: Vec<Lock>,
     /// Statements that it sent.
     pub statements: u64,
+    /// How often it was tried. More than once if something failed that may pass.
+    pub attempts: u32,
     /// Milliseconds from its BEGIN to its COMMIT.
     pub duration_ms: f64,
     /// What the block says: a text, or why it puts its work off.
@@ -116,6 +154,7 @@ impl BlockReport {
             objects: Vec::new(),
             locks: Vec::new(),
             statements: 0,
+            attempts: 1,
             duration_ms: 0.0,
             message: None,
             error: None,
@@ -144,8 +183,6 @@ pub enum Outcome {
     Joined,
     /// Its component is gone.
     Retired,
-    /// It is a backfill that goes on behind the boot.
-    Background,
 }
 
 impl Outcome {
@@ -158,7 +195,6 @@ impl Outcome {
             Outcome::Skipped => "skipped",
             Outcome::Joined => "joined",
             Outcome::Retired => "retired",
-            Outcome::Background => "background",
         }
     }
 }
@@ -278,6 +314,8 @@ pub enum ErrorClass {
     Conflict,
     /// What its manifest provides is not there, or otherwise.
     Definition,
+    /// The boot lost its lock, or another replica took over.
+    Fenced,
 }
 
 impl std::fmt::Display for ReportError {

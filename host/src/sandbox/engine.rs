@@ -6,12 +6,7 @@ use super::{
     guest::Guest,
 };
 use crate::{contract::Rights, load::Digest};
-use std::{
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
-    thread,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, thread, time::Duration};
 use wasmtime::{
     Config, Engine, EngineWeak, InstanceAllocationStrategy,
     component::{Component, HasSelf, Linker},
@@ -26,8 +21,6 @@ pub(crate) struct Sandbox {
     engine: Engine,
     linker: Arc<Linker<Guest>>,
     cache: Option<Cache>,
-    /// What was compiled last: a backfill's batches run it over and over.
-    last: Arc<Mutex<Option<(Digest, Component)>>>,
 }
 
 impl Sandbox {
@@ -52,7 +45,7 @@ impl Sandbox {
         Rights::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(CacheError::Engine)?;
         tick(engine.weak());
         let cache = cache.map(|folder| Cache::open(folder, &engine)).transpose()?;
-        Ok(Sandbox { engine, linker: Arc::new(linker), cache, last: Arc::default() })
+        Ok(Sandbox { engine, linker: Arc::new(linker), cache })
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -65,21 +58,13 @@ impl Sandbox {
 
     /// A component's code: from the cache, or compiled now and kept there.
     pub(super) fn compile(&self, digest: &Digest, bytes: &[u8]) -> Result<Component, wasmtime::Error> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, component)) = last.as_ref().filter(|(of, _)| of == digest) {
-            return Ok(component.clone());
+        if let Some(component) = self.cache.as_ref().and_then(|cache| cache.get(&self.engine, digest)) {
+            return Ok(component);
         }
-        let component = match self.cache.as_ref().and_then(|cache| cache.get(&self.engine, digest)) {
-            Some(component) => component,
-            None => {
-                let component = Component::from_binary(&self.engine, bytes)?;
-                if let Some(cache) = &self.cache {
-                    cache.put(digest, &component);
-                }
-                component
-            }
-        };
-        *last = Some((*digest, component.clone()));
+        let component = Component::from_binary(&self.engine, bytes)?;
+        if let Some(cache) = &self.cache {
+            cache.put(digest, &component);
+        }
         Ok(component)
     }
 }

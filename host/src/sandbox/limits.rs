@@ -30,10 +30,6 @@ pub struct Limits {
     pub statement: Duration,
     /// PostgreSQL's `lock_timeout` for each statement. While a statement waits for a lock, everybody else queues behind it.
     pub lock: Duration,
-    /// How far behind a replica may be before a backfill waits for it and makes its batches smaller.
-    pub replica_lag: Duration,
-    /// The same in bytes of WAL, which also tells of a replica that does not answer.
-    pub replica_lag_bytes: u64,
     /// Statements of one block.
     pub statements: u64,
     /// Bytes of one statement's text.
@@ -65,8 +61,6 @@ impl Default for Limits {
             wall: Duration::from_secs(15 * 60),
             statement: Duration::from_secs(5 * 60),
             lock: Duration::from_secs(5),
-            replica_lag: Duration::from_secs(10),
-            replica_lag_bytes: 64 << 20,
             statements: 100_000,
             statement_bytes: 1 << 20,
             rows_per_query: 100_000,

@@ -1,0 +1,116 @@
+//! The runner's row: whose turn it is, and the token that fences off whoever had it before.
+
+use super::Ledger;
+use crate::{
+    database::literal,
+    lock::{LEASE, LockKey, Mode},
+};
+
+/// Who holds a row and since when, as people read it.
+const HOLDER: &str = "format('%s (%s, since %s)', instance, mode, to_char(since, 'HH24:MI:SS'))";
+
+/// The token of a runner: what it writes is written only as long as it is the newest.
+#[derive(Clone, Debug)]
+pub(crate) struct Token {
+    pub(crate) ledger: Ledger,
+    pub(crate) number: i64,
+}
+
+impl Ledger {
+    /// Claims the runner's row. Two statements: the row as it was, if somebody has it (`backend`, `backend_started`, `mode`,
+    /// who and since when), and the new token, or no row if somebody else keeps it.
+    ///
+    /// Who holds the session lock takes over from any other session, since that one has lost it. Whoever comes by lease takes
+    /// over from a session only if nobody holds the session lock. A lease that ran out is anybody's.
+    pub(crate) fn claim(&self, key: LockKey, mode: Mode, instance: &str) -> String {
+        let (schema, application, instance) = (self.quoted(), self.application(), literal(instance));
+        let lease = LEASE.as_secs();
+        let (backend, backend_started, from_session) = match mode {
+            Mode::Session => {
+                ("pg_backend_pid()", "(select backend_start from pg_stat_get_activity(pg_backend_pid()))", "true".to_owned())
+            }
+            Mode::Lease => ("null", "null::timestamptz", format!("not {}", key.is_taken())),
+        };
+        let mode = literal(mode.as_str());
+        format!(
+            "select backend, backend_started::text, mode, {HOLDER} from {schema}.runners where application = {application} and released is null;
+             insert into {schema}.runners as r (application, token, mode, instance, backend, backend_started, since, expires)
+             values ({application}, 1, {mode}, {instance}, {backend}, {backend_started},
+                     clock_timestamp(), clock_timestamp() + interval '{lease} seconds')
+             on conflict (application) do update set token = r.token + 1, mode = excluded.mode, instance = excluded.instance,
+                backend = excluded.backend, backend_started = excluded.backend_started, since = excluded.since,
+                expires = excluded.expires, released = null
+             where r.released is not null or (r.mode = 'session' and {from_session}) or (r.mode = 'lease' and r.expires < clock_timestamp())
+             returning token"
+        )
+    }
+
+    /// Ends the process that ran a predecessor's statements, and tells whether it is still there.
+    ///
+    /// What it did in a transaction is fenced off by the token; a CREATE INDEX CONCURRENTLY is not.
+    pub(crate) fn evict(backend: &str, started: &str) -> String {
+        let (backend, started) = (literal(backend), literal(started));
+        format!(
+            "select pg_terminate_backend(pid) from pg_stat_activity where pid = {backend}::integer and backend_start = {started}::timestamptz
+                and datname = current_database();
+             select exists (select from pg_stat_activity where pid = {backend}::integer and backend_start = {started}::timestamptz)"
+        )
+    }
+}
+
+/// The SQLSTATE of a statement that was fenced off.
+pub(crate) const FENCED: &str = "2201G";
+
+/// A statement that fails if a query finds no row: nothing can be divided into no buckets. Plain SQL, since a function would
+/// have to be planned anew in each session; and with an SQLSTATE that no trigger raises by chance.
+fn fails_unless(query: &str) -> String {
+    format!("select width_bucket(1, 0, 2, count(*)::integer) from ({query}) as fence")
+}
+
+impl Token {
+    fn row(&self) -> String {
+        format!(
+            "select from {}.runners where application = {} and token = {}",
+            self.ledger.quoted(),
+            self.ledger.application(),
+            self.number
+        )
+    }
+
+    /// Fails with [`FENCED`] if another runner took over. Before COMMIT: who takes over waits until the transaction has ended.
+    pub(crate) fn fence(&self) -> String {
+        fails_unless(&format!("{} for share", self.row()))
+    }
+
+    /// The same for a look that holds up nobody.
+    pub(crate) fn still(&self) -> String {
+        fails_unless(&self.row())
+    }
+
+    /// A transaction of the host's own that writes something, unless another runner took over.
+    pub(crate) fn guarded(&self, statements: &str) -> String {
+        format!("begin; {}; {statements}; commit", self.fence())
+    }
+
+    /// Renews a lease. No row: another runner took over.
+    pub(crate) fn renew(&self) -> String {
+        format!(
+            "update {}.runners set expires = clock_timestamp() + interval '{} seconds'
+             where application = {} and token = {} and released is null returning token",
+            self.ledger.quoted(),
+            LEASE.as_secs(),
+            self.ledger.application(),
+            self.number
+        )
+    }
+
+    /// Gives the row back.
+    pub(crate) fn release(&self) -> String {
+        format!(
+            "update {}.runners set released = clock_timestamp() where application = {} and token = {} and released is null",
+            self.ledger.quoted(),
+            self.ledger.application(),
+            self.number
+        )
+    }
+}

@@ -1,0 +1,142 @@
+//! Whose turn it is: the tries of one replica.
+
+use super::{Held, LockKey, LockMode, Mode, key::waits};
+use crate::{
+    database::{ConnectError, Connection, ResultSets, simple::text},
+    error::BootError,
+    host::Host,
+    ledger::{Ledger, LedgerError, Token},
+};
+use std::{sync::Arc, time::Duration};
+
+/// How long the process of a predecessor that was told to end is waited for.
+const EVICTED: Duration = Duration::from_secs(5);
+
+/// A replica that wants to run.
+pub(crate) struct Claimant<'a> {
+    host: &'a Host,
+    key: LockKey,
+    connection: Arc<Connection>,
+    /// How the lock is held; known after the first try.
+    mode: Option<Mode>,
+    /// Whether the ledger is there, in the format of this host.
+    ledger_stands: bool,
+    waits: bool,
+}
+
+/// One try.
+pub(crate) enum Attempt {
+    /// We are the runner. With what was read in the same round trip as the claim.
+    Held(Box<Held>, ResultSets),
+    /// Somebody else is.
+    Busy {
+        /// Who and since when, if it could be seen.
+        holder: Option<String>,
+    },
+}
+
+impl<'a> Claimant<'a> {
+    /// Opens the connection that the lock will live on.
+    pub(crate) async fn new(host: &'a Host, ledger_stands: bool) -> Result<Claimant<'a>, ConnectError> {
+        let key = LockKey::new(&host.ledger.schema, &host.ledger.application);
+        let connection = Arc::new(host.database.connect(&host.connection_name()).await?);
+        Ok(Claimant { host, key, connection, mode: None, ledger_stands, waits: false })
+    }
+
+    pub(crate) fn round_trips(&self) -> u64 {
+        self.connection.trips().get()
+    }
+
+    /// How the lock is held, if a try has told, and whether that was found out.
+    pub(crate) fn found_pooler(&self) -> bool {
+        self.host.lock_mode == LockMode::Auto && self.mode == Some(Mode::Lease)
+    }
+
+    /// Tries once. `work` is the connection that blocks will run on; `read` is read under the lock, in the claim's round trip.
+    pub(crate) async fn attempt(&mut self, work: &Connection, read: &str) -> Result<Attempt, BootError> {
+        let ledger = &self.host.ledger;
+        let process = self.connection.process().await;
+        let name = if self.waits && self.mode == Some(Mode::Session) {
+            format!("{}; ", waits(&ledger.application, &self.host.instance))
+        } else {
+            String::new()
+        };
+        let insists = self.host.lock_mode == LockMode::Session;
+        let process = process.filter(|_| self.host.lock_mode != LockMode::Lease);
+        // A session that does nothing for long must not be ended for it: it holds the lock.
+        let asked = format!("{name}{}", self.key.try_statement(process, insists));
+        let sets = self.connection.send(&asked).await.map_err(|source| unreadable(ledger, source))?;
+        let row = sets.last().first();
+        let said = |place| row.and_then(|row| text(row, place));
+        let yes = |place| said(place) == Some("t");
+        if yes(3) || said(4) == Some("on") {
+            return Err(ConnectError::ReadOnly { host: self.connection.server(), recovery: yes(3) }.into());
+        }
+        let mode = match self.host.lock_mode {
+            LockMode::Session => Mode::Session,
+            LockMode::Lease => Mode::Lease,
+            LockMode::Auto if yes(0) => Mode::Session,
+            LockMode::Auto => Mode::Lease,
+        };
+        self.mode = Some(mode);
+        if mode == Mode::Session && !yes(1) {
+            self.waits = true;
+            return Ok(Attempt::Busy { holder: said(2).map(str::to_owned) });
+        }
+        if !self.ledger_stands {
+            work.send(&ledger.create()).await.map_err(|source| unwritten(ledger, source))?;
+            self.ledger_stands = true;
+        }
+        let claim = format!("{}; {read}", ledger.claim(self.key, mode, &self.host.instance));
+        let sets = work.send(&claim).await.map_err(|source| unwritten(ledger, source))?;
+        let read = sets.count().saturating_sub(2);
+        let (before, token) = (sets.set_from_end(read + 1), sets.set_from_end(read));
+        let before = before.first();
+        let was = |place| before.and_then(|row| text(row, place));
+        let Some(number) = token.first().and_then(|row| text(row, 0)).and_then(|token| token.parse().ok()) else {
+            if mode == Mode::Session {
+                // A lease is held by somebody behind a pooler: who waits for it must not hold up those that hold no lock.
+                let unlock = self.key.unlock_statement();
+                self.connection.send(&unlock).await.map_err(|source| unreadable(ledger, source))?;
+            }
+            self.waits = true;
+            return Ok(Attempt::Busy { holder: was(3).map(str::to_owned) });
+        };
+        let token = Token { ledger: ledger.clone(), number };
+        let held = Held::new(self.host, mode, token, self.connection.clone());
+        if let (Mode::Session, Some("session"), Some(backend), Some(started)) = (mode, was(2), was(0), was(1)) {
+            evict(work, backend, started).await.map_err(|source| unwritten(ledger, source))?;
+        }
+        Ok(Attempt::Held(Box::new(held), sets))
+    }
+}
+
+/// Ends what a predecessor left running. Its host is gone or has lost the lock.
+async fn evict(work: &Connection, backend: &str, started: &str) -> Result<(), tokio_postgres::Error> {
+    let ask = Ledger::evict(backend, started);
+    let until = std::time::Instant::now() + EVICTED;
+    loop {
+        match work.send(&ask).await {
+            Ok(sets) if sets.value() != Some("t") => return Ok(()),
+            Ok(_) if std::time::Instant::now() > until => {
+                tracing::warn!(backend, "the server process of an earlier runner does not end; its transactions are fenced off");
+                return Ok(());
+            }
+            Ok(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(error) if error.as_db_error().is_some() && !work.client().is_closed() => {
+                let reason = crate::database_reason(&error);
+                tracing::warn!(backend, reason, "the server process of an earlier runner cannot be ended");
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn unreadable(ledger: &Ledger, source: tokio_postgres::Error) -> LedgerError {
+    LedgerError::Database { schema: ledger.schema.clone(), doing: "read", source }
+}
+
+fn unwritten(ledger: &Ledger, source: tokio_postgres::Error) -> LedgerError {
+    LedgerError::Database { schema: ledger.schema.clone(), doing: "written", source }
+}

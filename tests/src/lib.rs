@@ -2,6 +2,8 @@
 //! and the real command.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
+pub mod attack;
+
 use plinth::{Database, Host, embedded::Server};
 use std::{
     collections::BTreeMap,

@@ -1,55 +1,12 @@
 //! Hostile components: each ends in bounded time with an error that names its block, leaves tables and sessions as they were,
 //! and does not keep the next boot from working.
 
-use plinth::{BootError, ErrorClass, Limits, ReportError};
-use plinth_tests::{TestDatabase, guest, guests};
-use std::{path::Path, time::Duration};
-
-/// Boots with one guest under short limits; returns why it failed, after looking that nothing was left behind and that the
-/// next block works.
-async fn attack(name: &str) -> ReportError {
-    let database = TestDatabase::with_t().await;
-    let before = database.snapshot().await;
-    let limits = Limits { cpu: Duration::from_secs(1), wall: Duration::from_secs(4), statements: u64::MAX, ..Limits::default() };
-    let host = database.host().limits(limits);
-    let booted = tokio::time::timeout(Duration::from_secs(20), host.clone().folder(guests(&[name]).path()).boot()).await;
-    let report = match booted.expect("the boot ends in bounded time") {
-        Err(BootError::Failed(report)) => report,
-        other => panic!("{name} was to fail: {other:?}"),
-    };
-    assert!(report.failure().unwrap().starts_with(&format!("{name}: ")), "the error names the block: {:?}", report.failure());
-    assert_eq!(database.snapshot().await, before, "tables are as before");
-    assert_eq!(database.left_behind().await, 0, "no session or lock is left");
-    let ledger = database
-        .text(&format!("select last_outcome || ' ' || (first_applied is null) from plinth.blocks where id = '{name}'"))
-        .await;
-    assert_eq!(ledger.as_deref(), Some("failed true"), "the ledger has it as failed and not as applied");
-    // What was begun outside a transaction is not dropped without a word.
-    let accepted = name.starts_with("outside").then_some(name);
-    let next = database.host().accept_removal(accepted).folder(guests(&["claims"]).path()).boot().await.unwrap();
-    assert_eq!(next.boot.ran, 1, "the next boot works");
-    report.block(name).unwrap().error.clone().unwrap()
-}
-
-/// What loading a file says.
-async fn refused(file: &str, bytes: Vec<u8>) -> String {
-    let database = TestDatabase::with_t().await;
-    let before = database.snapshot().await;
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join(file), bytes).unwrap();
-    std::fs::copy(guest("claims"), folder.path().join("claims.wasm")).unwrap();
-    let Err(error @ BootError::Load(_)) = database.host().folder(folder.path()).boot().await else {
-        panic!("{file} was to be refused")
-    };
-    assert!(error.is_usage());
-    assert!(error.to_string().contains(file), "the error names the file: {error}");
-    assert_eq!(database.snapshot().await, before, "no other block ran");
-    error.to_string()
-}
-
-fn raw(name: &str) -> Vec<u8> {
-    wat::parse_file(Path::new(env!("CARGO_MANIFEST_DIR")).join("guests/raw").join(format!("{name}.wat"))).unwrap()
-}
+use plinth::ErrorClass;
+use plinth_tests::{
+    TestDatabase,
+    attack::{Attack, attack, component, raw, refused_file},
+    guest, guests,
+};
 
 #[tokio::test]
 async fn an_endless_loop_is_interrupted() {
@@ -161,30 +118,30 @@ async fn what_needs_no_transaction_runs_without_one() {
 
 #[tokio::test]
 async fn a_missing_manifest_is_refused() {
-    assert!(refused("no_manifest.wasm", raw("no_manifest")).await.contains("carries no manifest"));
+    assert!(refused_file("no_manifest.wasm", &raw("no_manifest")).await.contains("carries no manifest"));
 }
 
 #[tokio::test]
 async fn a_wasi_import_is_refused_with_what_to_do() {
-    let error = refused("wasi_import.wasm", raw("wasi_import")).await;
+    let error = refused_file("wasi_import.wasm", &raw("wasi_import")).await;
     assert!(error.contains("wasi:cli/environment") && error.contains("--target wasm32-unknown-unknown"), "{error}");
 }
 
 #[tokio::test]
 async fn an_unknown_import_is_refused() {
-    assert!(refused("unknown_import.wasm", raw("unknown_import")).await.contains("other:thing/api"));
+    assert!(refused_file("unknown_import.wasm", &raw("unknown_import")).await.contains("other:thing/api"));
 }
 
 #[tokio::test]
 async fn a_newer_contract_is_refused() {
-    let error = refused("newer_contract.wasm", raw("newer_contract")).await;
+    let error = refused_file("newer_contract.wasm", &raw("newer_contract")).await;
     assert!(error.contains("0.2.0") && error.contains("this host speaks"), "{error}");
 }
 
 #[tokio::test]
 async fn a_wrong_world_is_refused() {
     assert!(
-        refused("wrong_world.wasm", raw("wrong_world"))
+        refused_file("wrong_world.wasm", &raw("wrong_world"))
             .await
             .contains("is a rule by its manifest, but exports no plinth:block/reconcile")
     );
@@ -197,16 +154,16 @@ async fn a_truncated_empty_or_random_file_is_refused() {
         ("truncated.wasm", whole[..whole.len() / 2].to_vec()),
         ("empty.wasm", Vec::new()),
         ("random.wasm", (0..4096_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect()),
-        ("core.wasm", wat::parse_str("(module)").unwrap()),
+        ("core.wasm", component("(module)")),
     ] {
-        let error = refused(file, bytes).await;
+        let error = refused_file(file, &bytes).await;
         assert!(error.contains("component"), "{error}");
     }
 }
 
 #[tokio::test]
 async fn a_file_above_the_limit_is_refused_unread() {
-    assert!(refused("large.wasm", vec![0; (4 << 20) + 1]).await.contains("a component may have 4194304"));
+    assert!(refused_file("large.wasm", &vec![0; (4 << 20) + 1]).await.contains("a component may have 4194304"));
 }
 
 #[tokio::test]
@@ -218,4 +175,139 @@ async fn all_broken_files_are_told_at_once() {
     }
     let error = database.host().folder(folder.path()).boot().await.unwrap_err().to_string();
     assert_eq!(error.lines().count(), 3, "{error}");
+}
+
+/// An attack by the guest that breaks the contract in the named way.
+async fn breaks_contract(how: &str) -> plinth::ReportError {
+    let table = format!("create table attack (statement text); insert into attack values ('{how}')");
+    Attack::new().await.after(&table).await.by_guest("breaks_contract").await
+}
+
+#[tokio::test]
+async fn an_endless_loop_at_the_start_is_interrupted() {
+    let error = Attack::new().await.by_component("spin_at_start", &raw("spin_at_start")).await;
+    assert!(error.message.contains("computed for longer than 1 s"), "{error}");
+}
+
+#[tokio::test]
+async fn an_initial_memory_that_is_too_large_is_told_as_one() {
+    let error = Attack::new().await.by_component("initial_memory", &raw("initial_memory")).await;
+    assert!(error.message.contains("wanted more memory than its 64 MiB"), "{error}");
+}
+
+#[tokio::test]
+async fn a_table_does_not_grow_without_end() {
+    let error = Attack::new().await.by_component("table_growth", &raw("table_growth")).await;
+    assert!(error.message.contains("more table elements than its 10000"), "{error}");
+}
+
+#[tokio::test]
+async fn many_instances_are_not_made() {
+    let instances = "(core instance (instantiate $m))".repeat(1000);
+    let text = format!(
+        r#"(component (core module $m (@custom "plinth:manifest" "id = \"many_instances\"\nkind = \"migration\"\ntitle = \"t\"\n"))
+            {instances} (instance $migrate) (export "plinth:block/migrate@0.1.0" (instance $migrate)))"#
+    );
+    let error = Attack::new().await.by_component("many_instances", &component(&text)).await;
+    assert!(error.message.contains("instance"), "{error}");
+}
+
+#[tokio::test]
+async fn a_recursion_of_small_frames_ends_in_a_trap() {
+    let bytes = raw("recursion_of_small_frames");
+    let error = Attack::new().await.by_component("recursion_of_small_frames", &bytes).await;
+    assert!(error.message.contains("stack overflowed"), "{error}");
+}
+
+#[tokio::test]
+async fn an_async_component_is_refused() {
+    let error = Attack::new().await.by_component("async_component", &raw("async_component")).await;
+    assert_eq!(error.class, ErrorClass::Sandbox);
+    assert!(error.message.contains("async"), "{error}");
+}
+
+#[tokio::test]
+async fn imports_of_sockets_files_and_the_command_line_are_refused() {
+    let text = std::fs::read_to_string(plinth_tests::root().join("tests/guests/raw/wasi_import.wat")).unwrap();
+    for import in
+        ["wasi:sockets/tcp", "wasi:filesystem/types", "wasi:cli/run", "wasi:http/outgoing-handler", "wasi:clocks/wall-clock"]
+    {
+        let bytes = component(&text.replace("wasi:cli/environment", import));
+        assert!(refused_file("wasi.wasm", &bytes).await.contains(import));
+    }
+}
+
+#[tokio::test]
+async fn a_statement_of_invalid_utf8_is_a_broken_contract() {
+    let error = breaks_contract("invalid_utf8").await;
+    assert_eq!(error.class, ErrorClass::Sandbox);
+    assert!(error.message.contains("broke its contract") && error.message.contains("utf-8"), "{error}");
+}
+
+#[tokio::test]
+async fn an_argument_beyond_memory_is_a_broken_contract() {
+    assert!(breaks_contract("argument_beyond_memory").await.message.contains("broke its contract"));
+}
+
+#[tokio::test]
+async fn an_out_of_range_discriminant_is_a_broken_contract() {
+    assert!(breaks_contract("out_of_range_discriminant").await.message.contains("discriminant"));
+}
+
+#[tokio::test]
+async fn a_forged_handle_is_a_broken_contract() {
+    assert!(breaks_contract("forged_handle").await.message.contains("unknown handle"));
+}
+
+#[tokio::test]
+async fn a_handle_is_not_used_after_its_drop() {
+    assert!(breaks_contract("use_after_drop").await.message.contains("unknown handle"));
+    assert!(breaks_contract("dropped_twice").await.message.contains("unknown handle"));
+}
+
+#[tokio::test]
+async fn leaked_handles_are_bounded() {
+    assert!(breaks_contract("leaked_handles").await.message.contains("savepoints"));
+}
+
+#[tokio::test]
+async fn a_statement_of_8_mib_is_not_sent() {
+    let error = breaks_contract("statement_of_8_mib").await;
+    assert_eq!(error.class, ErrorClass::Budget);
+    assert!(error.message.contains("8388617 bytes") && error.message.contains("statement-bytes"), "{error}");
+}
+
+#[tokio::test]
+async fn arguments_of_20_mib_do_not_reach_the_host() {
+    assert!(breaks_contract("arguments_of_20_mib").await.message.contains("broke its contract"));
+}
+
+#[tokio::test]
+async fn seventy_thousand_parameters_are_an_error_of_the_block() {
+    let error = breaks_contract("seventy_thousand_parameters").await;
+    assert_eq!(error.class, ErrorClass::Budget);
+    assert!(error.message.contains("parameters"), "{error}");
+}
+
+#[tokio::test]
+async fn nul_is_an_error_of_the_block() {
+    assert!(breaks_contract("nul_in_statement").await.message.to_lowercase().contains("nul"));
+    assert!(breaks_contract("nul_in_parameter").await.message.contains("NUL"));
+}
+
+#[tokio::test]
+async fn a_flood_of_host_calls_is_ended() {
+    let error = breaks_contract("host_call_flood").await;
+    assert!(error.message.contains("calls") || error.message.contains("computed for longer"), "{error}");
+}
+
+#[tokio::test]
+async fn a_panic_in_a_drop_is_a_panic() {
+    let error = breaks_contract("panic_in_drop").await;
+    assert!(error.message.contains("panicked") && error.message.contains("dropped badly"), "{error}");
+}
+
+#[tokio::test]
+async fn a_trap_after_the_first_write_undoes_it() {
+    assert_eq!(breaks_contract("trap_after_first_write").await.class, ErrorClass::Sandbox);
 }

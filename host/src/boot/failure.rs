@@ -2,7 +2,11 @@
 
 use crate::{
     contract::{Check, DatabaseError, Error},
-    database::session::FailedStatement,
+    database::{
+        ResultSets,
+        around::{Around, read_reach},
+        session::FailedStatement,
+    },
     ledger::FENCED,
     report::{ErrorClass, ReportError, shown},
     sandbox::BlockError,
@@ -90,6 +94,17 @@ impl ReportError {
         let mut told = ReportError::of_error(&crate::database::session::told(error));
         told.message = format!("{doing}: {}", told.message);
         told
+    }
+
+    /// What a block left otherwise than it was, from the answers to `around_query` and, at `place`, `reach_query`.
+    pub(super) fn of_around(before: &Around, now: &ResultSets, place: usize) -> Option<ReportError> {
+        let after = Around::read(now, place + 1);
+        let changed = before
+            .changed(&after)
+            .map(|what| format!("the block changed what belongs to the host: {what} is not as it was before the block"));
+        changed
+            .or_else(|| read_reach(now, place).map(str::to_owned))
+            .map(|message| ReportError::new(ErrorClass::Effects, message))
     }
 
     /// Post-conditions that do not hold; none if all do.

@@ -7,10 +7,11 @@
 use super::{
     Boot, milliseconds,
     provides::provided,
-    transaction::{STILL_THERE_IN_SESSION, named, settings, start},
+    transaction::{STILL_THERE_IN_SESSION, named, path, settings, start},
 };
 use crate::{
     database::{
+        around::{Around, TIDY, around_query, reach_query},
         effects::Counters,
         literal, name,
         policy::{Phase, Policy},
@@ -89,12 +90,19 @@ impl Boot<'_> {
             self.connection.send(&drop).await.map_err(failed("an invalid index of an earlier run cannot be dropped"))?;
         }
         let before = self.indexes(&indexes, true).await?;
+        let entered = self.connection.send(&around_query(false)).await.map_err(failed("the session cannot be looked at"))?;
+        let before_work = Around::read(&entered, 0);
         running.session().enter(Phase::Outside, Counters::default());
         running.session().fence(self.record.still());
         let worked = self.work_outside(&mut running, report).await;
         running.session().forget();
+        let look = format!("rollback; {}; {}", around_query(false), reach_query(&self.record.ledger.schema));
+        let left = self.connection.send(&look).await.map_err(failed("the session cannot be looked at"))?;
         self.leave_outside().await?;
         worked?;
+        if let Some(error) = ReportError::of_around(&before_work, &left, 0).filter(|_| !self.is_leased()) {
+            return Err(error);
+        }
         let invalid: Vec<String> = self.indexes(&indexes, false).await?.iter().map(ToString::to_string).collect();
         if !invalid.is_empty() {
             let error = ReportError::new(ErrorClass::PostCondition, format!("index {} is invalid", invalid.join(", ")));
@@ -114,9 +122,9 @@ impl Boot<'_> {
     /// it takes let everybody work. The statement's time is still limited by the block's.
     async fn enter_outside(&self, component: &Component) -> Result<(), ReportError> {
         let failed = |error| ReportError::of_host(&error, "the session cannot be set up");
-        let path: Vec<String> = self.host.search_path.split(',').map(|schema| name(schema.trim())).collect();
-        let path = path.join(", ");
-        if self.held.is_some_and(|held| held.mode() == Mode::Lease) {
+        if self.is_leased() {
+            let path: Vec<String> = self.host.search_path.split(',').map(|schema| name(schema.trim())).collect();
+            let path = path.join(", ");
             // Behind a pooler, what is set for a session is set for a stranger's.
             let ask = format!(
                 "begin; set local search_path = {path}; select current_schemas(false)::text; rollback; select current_schemas(false)::text"
@@ -135,7 +143,8 @@ impl Boot<'_> {
                 .hint("give the host an address without the pooler, or set search_path for the role (ALTER ROLE … SET)"));
         }
         let enter = format!(
-            "set search_path = {path}; set lock_timeout = 0; set statement_timeout = {}; set {}; {}",
+            "set search_path = {}; set lock_timeout = 0; set statement_timeout = {}; set {}; {}",
+            path(self.host),
             self.host.limits.wall.as_millis(),
             named(self.host, &component.manifest.id),
             STILL_THERE_IN_SESSION
@@ -143,14 +152,19 @@ impl Boot<'_> {
         self.connection.send(&enter).await.map(drop).map_err(failed)
     }
 
+    /// Whether each statement may meet another session.
+    fn is_leased(&self) -> bool {
+        self.held.is_some_and(|held| held.mode() == Mode::Lease)
+    }
+
     /// Undoes it. DISCARD would also drop what tokio-postgres keeps prepared.
     async fn leave_outside(&self) -> Result<(), ReportError> {
-        let leave = if self.held.is_some_and(|held| held.mode() == Mode::Lease) {
-            "rollback"
+        let leave = if self.is_leased() {
+            "rollback".to_owned()
         } else {
-            "rollback; reset search_path; reset lock_timeout; reset statement_timeout; reset application_name"
+            format!("rollback; reset search_path; reset lock_timeout; reset statement_timeout; reset application_name; {TIDY}")
         };
-        self.connection.send(leave).await.map(drop).map_err(|error| ReportError::of_host(&error, "the session cannot be reset"))
+        self.connection.send(&leave).await.map(drop).map_err(|error| ReportError::of_host(&error, "the session cannot be reset"))
     }
 
     async fn work_outside(&self, running: &mut Running, report: &mut BlockReport) -> Result<(), ReportError> {

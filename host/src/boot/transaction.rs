@@ -5,6 +5,7 @@ use super::{Boot, provides::provided};
 use crate::{
     database::{
         Connection,
+        around::{Around, HOST_PATH, TIDY, around_query, reach_query},
         effects::{COUNTERS, Counters, Effects, locks_query, objects_query, read_locks, read_objects, read_youngest},
         literal, name,
         observer::Observer,
@@ -29,8 +30,8 @@ pub(super) struct Transaction<'a> {
     component: &'a Component,
     pub(super) running: Running,
     policy: Arc<Policy>,
-    /// The transaction's start and the session's settings: what a block must leave as it is.
-    session: Vec<Option<String>>,
+    /// The transaction and the session as a block must leave them.
+    around: Around,
     /// In a rehearsal: what the blocks before it did is older than this.
     after: Option<u64>,
 }
@@ -71,14 +72,10 @@ pub(super) fn named(host: &Host, block: &str) -> String {
     format!("application_name = {}", literal(&format!("{} runs {block}", connections_of(&host.ledger.application))))
 }
 
-/// What identifies the transaction and the session around a block.
-const SESSION: &str = "select transaction_timestamp()::text, pg_backend_pid()::text, current_user::text, session_user::text,
-    current_setting('search_path'), current_setting('lock_timeout'), current_setting('statement_timeout'),
-    current_setting('session_replication_role'), current_setting('transaction_read_only')";
-
-fn session_of(sets: &crate::database::ResultSets, place: usize) -> Vec<Option<String>> {
-    let row = sets.set_from_end(place).first();
-    row.map(|row| (0..row.len()).map(|at| row.try_get(at).ok().flatten().map(str::to_owned)).collect()).unwrap_or_default()
+/// The blocks' search path. The temporary schema stands last: unnamed, it would come first, and a temporary table would shadow others.
+pub(super) fn path(host: &Host) -> String {
+    let schemas = host.search_path.split(',').map(|schema| name(schema.trim()));
+    schemas.chain(["pg_temp".to_owned()]).collect::<Vec<_>>().join(", ")
 }
 
 /// The settings of a block's transaction. They end with it, so that they hold behind a pooler too.
@@ -89,12 +86,11 @@ fn session_of(sets: &crate::database::ResultSets, place: usize) -> Vec<Option<St
 /// tell them.
 pub(super) fn settings(host: &Host) -> String {
     let limits = &host.limits;
-    let path: Vec<String> = host.search_path.split(',').map(|schema| name(schema.trim())).collect();
     format!(
         "set local search_path = {}; set local lock_timeout = {}; set local statement_timeout = {};
          set local idle_in_transaction_session_timeout = {}; set local client_min_messages = warning;
          set local extra_float_digits = 1; set local datestyle = iso; set local intervalstyle = postgres; {STILL_THERE}",
-        path.join(", "),
+        path(host),
         limits.lock.as_millis(),
         limits.statement.as_millis(),
         (limits.wall + Duration::from_secs(60)).as_millis(),
@@ -108,14 +104,15 @@ impl<'a> Begun<'a> {
         let policy = Arc::new(Policy::new(manifest, &boot.record.ledger.schema));
         let mut running = start(boot, component, policy.clone(), &boot.connection)?;
         let begin = format!(
-            "begin isolation level read committed read write; {}; set local {}; {}; {SESSION}; {COUNTERS}",
+            "begin isolation level read committed read write; {}; set local {}; {}; {}; {COUNTERS}",
             boot.record.still(),
             named(boot.host, &manifest.id),
-            settings(boot.host)
+            settings(boot.host),
+            around_query(true)
         );
         let sets = boot.connection.send(&begin).await.map_err(|error| ReportError::of_host(&error, "BEGIN"))?;
         running.session().enter(Phase::Work, Counters::read(&sets, 0));
-        Ok(Begun(Transaction { boot, component, running, policy, session: session_of(&sets, 1), after: None }))
+        Ok(Begun(Transaction { boot, component, running, policy, around: Around::read(&sets, 1), after: None }))
     }
 
     /// The same behind a savepoint of the rehearsal's transaction, and observed.
@@ -127,12 +124,12 @@ impl<'a> Begun<'a> {
         let ledger = &boot.record.ledger.schema;
         let policy = Arc::new(Policy::new(&component.manifest, ledger));
         let mut running = start(boot, component, policy.clone(), &boot.connection)?;
-        let begin = format!("savepoint {REHEARSED}; {SESSION}; {COUNTERS}; {}", locks_query(ledger));
+        let begin = format!("savepoint {REHEARSED}; {}; {COUNTERS}; {}", around_query(true), locks_query(ledger));
         let sets = boot.connection.send(&begin).await.map_err(|error| ReportError::of_host(&error, "SAVEPOINT"))?;
         let session = running.session();
         session.enter(Phase::Work, Counters::read(&sets, 1));
         session.observe(Observer::new(ledger, read_locks(&sets, 0)));
-        Ok(Begun(Transaction { boot, component, running, policy, session: session_of(&sets, 2), after }))
+        Ok(Begun(Transaction { boot, component, running, policy, around: Around::read(&sets, 2), after }))
     }
 
     /// Lets the block do its work.
@@ -207,7 +204,9 @@ impl<'a> Verified<'a> {
         // The look at what it provides comes last: its own locks are none of the block's.
         let provides = provided(&self.0.component.manifest);
         let ask = format!(
-            "rollback to savepoint plinth_verify; release savepoint plinth_verify; {SESSION}; {COUNTERS}; {}; {}; {}",
+            "rollback to savepoint plinth_verify; release savepoint plinth_verify; {}; {}; {COUNTERS}; {}; {}; {}",
+            around_query(true),
+            reach_query(ledger),
             locks_query(ledger),
             objects_query(ledger, self.0.after),
             provides.query()
@@ -216,11 +215,7 @@ impl<'a> Verified<'a> {
             Ok(sets) => sets,
             Err(error) => return Err(self.0.broken(ReportError::of_host(&error, "what the block did cannot be measured"))),
         };
-        if session_of(&sets, 4) != self.0.session {
-            let error = ReportError::new(
-                ErrorClass::Effects,
-                "the block changed the transaction or the session: role, settings or the transaction itself",
-            );
+        if let Some(error) = ReportError::of_around(&self.0.around, &sets, 4) {
             return Err(self.0.broken(error));
         }
         let rows = Counters::read(&sets, 3).since(self.0.running.session().counters());
@@ -245,8 +240,11 @@ impl<'a> Measured<'a> {
         }
         // Behind a pooler another session gets this one's connection next, with what is prepared on it.
         transaction.running.session().forget();
-        let end =
-            record.map_or_else(|| "commit".to_owned(), |record| format!("{}; {record}; commit", transaction.boot.record.fence()));
+        let end = match record {
+            None => format!("commit; {TIDY}"),
+            // The host's own statements find PostgreSQL's functions and nobody else's.
+            Some(record) => format!("{HOST_PATH}; {}; {record}; commit; {TIDY}", transaction.boot.record.fence()),
+        };
         match transaction.boot.connection.send(&end).await {
             Ok(_) => Ok(transaction),
             Err(error) => Err(transaction.broken(ReportError::of_host(&error, "COMMIT"))),
@@ -324,7 +322,7 @@ impl<'a> Transaction<'a> {
     /// Rolls back, whatever state it is in, and records what is to be recorded. False if the connection had to be given up.
     // Not `&self`: a guest's store is not Sync, and the boot's future is to be Send.
     pub(super) async fn roll_back(&mut self, record: &str) -> bool {
-        self.undo(format!("rollback; {record}")).await
+        self.undo(format!("rollback; {TIDY}; {record}")).await
     }
 
     /// Rolls a rehearsed block back, and nothing before it.

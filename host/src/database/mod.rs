@@ -7,6 +7,7 @@ pub(crate) mod simple;
 mod tls;
 mod url;
 
+pub(crate) mod around;
 pub(crate) mod catalog;
 pub(crate) mod effects;
 pub(crate) mod observer;

@@ -4,7 +4,7 @@ use super::{
     Connection,
     effects::{COUNTERS, Counters},
     observer::{Observed, Observer},
-    policy::{Phase, Policy, Wraps},
+    policy::{Allowed, Phase, Policy, Wraps},
     value::{self, Raw, decode, is_native, parameters, type_name},
 };
 use crate::contract::{BudgetError, Column, DatabaseError, Error, Refusal, Rows, ValueError};
@@ -30,6 +30,8 @@ pub(crate) struct Session {
     /// The statement that runs or ran last.
     current: Option<String>,
     failed: Option<FailedStatement>,
+    /// Whether a transaction of the session's own is open, around a query outside the block's.
+    looking: bool,
     /// Only in a rehearsal.
     observer: Option<Observer>,
     teller: Option<Teller>,
@@ -71,6 +73,7 @@ impl Session {
             savepoints_opened: 0,
             current: None,
             failed: None,
+            looking: false,
             observer: None,
             teller: None,
             fence: None,
@@ -99,13 +102,25 @@ impl Session {
         self.observer.take().map(Observer::seen)
     }
 
-    async fn about_to_send(&mut self, statement: &str, params: &[value::Value]) {
+    async fn about_to_send(&mut self, allowed: &Allowed, statement: &str, params: &[value::Value]) -> Result<(), Error> {
+        // Outside a transaction nothing is measured, so what is called in a query must not be able to write.
+        if self.phase == Phase::Outside && allowed.reads {
+            self.connection.send("begin read only").await.map_err(|error| told(&error))?;
+            self.looking = true;
+        }
         if let Some(observer) = self.observer.as_mut().filter(|_| self.phase == Phase::Work) {
             observer.before(&self.connection, self.statements, statement, params).await;
         }
+        Ok(())
     }
 
     async fn sent(&mut self, rows: Option<u64>) {
+        if std::mem::take(&mut self.looking)
+            && let Err(error) = self.connection.send("rollback").await
+        {
+            // The next statement fails with it.
+            tracing::debug!(error = %crate::database_reason(&error), "a look outside a transaction cannot be ended");
+        }
         if let Some(observer) = self.observer.as_mut().filter(|_| self.phase == Phase::Work) {
             observer.after(&self.connection, rows).await;
         }
@@ -174,7 +189,7 @@ impl Session {
     }
 
     /// Counts, limits and checks a statement. Everything that a block sends has passed here.
-    fn admit(&mut self, statement: &str) -> Result<super::policy::Allowed, Error> {
+    fn admit(&mut self, statement: &str, params: usize) -> Result<Allowed, Error> {
         self.statements += 1;
         self.current = Some(statement.to_owned());
         if let Some(teller) = &self.teller {
@@ -184,6 +199,12 @@ impl Session {
             return Err(budget(
                 "statement-bytes",
                 format!("the statement has {} bytes, {} are allowed", statement.len(), self.limits.statement_bytes),
+            ));
+        }
+        if params > self.limits.parameters {
+            return Err(budget(
+                "parameters",
+                format!("the statement has {params} parameters, {} are allowed", self.limits.parameters),
             ));
         }
         if self.statements > self.statement_budget {
@@ -197,9 +218,9 @@ impl Session {
     }
 
     async fn try_execute(&mut self, statement: &str, params: &[value::Value]) -> Result<u64, Error> {
-        self.admit(statement)?;
+        let allowed = self.admit(statement, params.len())?;
         self.fenced().await?;
-        self.about_to_send(statement, params).await;
+        self.about_to_send(&allowed, statement, params).await?;
         let client = self.connection.client();
         if params.is_empty() {
             return client.execute_typed(statement, &[]).await.map_err(|error| told(&error));
@@ -211,9 +232,9 @@ impl Session {
     }
 
     async fn try_query(&mut self, statement: &str, params: &[value::Value]) -> Result<Rows, Error> {
-        let allowed = self.admit(statement)?;
+        let allowed = self.admit(statement, params.len())?;
         self.fenced().await?;
-        self.about_to_send(statement, params).await;
+        self.about_to_send(&allowed, statement, params).await?;
         let connection = self.connection.clone();
         let mut prepared = self.prepare(statement).await?;
         let params = parameters(params, prepared.params()).map_err(Error::Value)?;

@@ -64,11 +64,12 @@ impl Guest {
     }
 }
 
-/// Bounds what the guest allocates and remembers that it was refused: a trap alone does not say so.
+/// Bounds what the guest allocates and remembers what it was refused: a trap alone does not say so.
 pub(super) struct Memory {
     limits: StoreLimits,
     bytes: usize,
-    refused: bool,
+    table_elements: usize,
+    refused: Option<String>,
 }
 
 impl Memory {
@@ -81,25 +82,29 @@ impl Memory {
             .tables(4)
             .trap_on_grow_failure(true)
             .build();
-        Memory { limits: store, bytes: limits.memory, refused: false }
+        Memory { limits: store, bytes: limits.memory, table_elements: limits.table_elements, refused: None }
     }
 
-    /// The limit in bytes, if the guest ran into it.
-    pub(super) fn exhausted(&self) -> Option<usize> {
-        self.refused.then_some(self.bytes)
+    /// The limit that the guest ran into, if it did.
+    pub(super) fn exhausted(&self) -> Option<&str> {
+        self.refused.as_deref()
     }
 }
 
 impl ResourceLimiter for Memory {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         let allowed = self.limits.memory_growing(current, desired, maximum);
-        self.refused |= !matches!(allowed, Ok(true));
+        if !matches!(allowed, Ok(true)) {
+            self.refused = Some(format!("more memory than its {} MiB", self.bytes >> 20));
+        }
         allowed
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         let allowed = self.limits.table_growing(current, desired, maximum);
-        self.refused |= !matches!(allowed, Ok(true));
+        if !matches!(allowed, Ok(true)) {
+            self.refused = Some(format!("more table elements than its {}", self.table_elements));
+        }
         allowed
     }
 

@@ -34,6 +34,8 @@ pub struct Limits {
     pub statements: u64,
     /// Bytes of one statement's text.
     pub statement_bytes: usize,
+    /// Parameters of one statement. PostgreSQL's protocol counts them in 16 bits and has no use for that many.
+    pub parameters: usize,
     /// Rows of one query, all of which go into the guest's memory.
     pub rows_per_query: usize,
     /// Bytes of one query's rows as PostgreSQL sends them; in the guest they take several times that.
@@ -63,6 +65,7 @@ impl Default for Limits {
             lock: Duration::from_secs(5),
             statements: 100_000,
             statement_bytes: 1 << 20,
+            parameters: 32_767,
             rows_per_query: 100_000,
             bytes_per_query: 8 << 20,
             savepoints: 16,

@@ -183,8 +183,8 @@ impl Running {
     /// Names what stopped the guest. See the table of traps in docs/ARCHITECTURE.md.
     fn explain(&self, error: &wasmtime::Error) -> BlockError {
         let guest = self.store.data();
-        if let Some(bytes) = guest.memory.exhausted() {
-            return BlockError::Trapped(format!("the block wanted more memory than its {} MiB", bytes >> 20));
+        if let Some(more) = guest.memory.exhausted() {
+            return BlockError::Trapped(format!("the block wanted {more}"));
         }
         if let Some(panic) = &guest.journal.panic {
             return BlockError::Trapped(format!("the block panicked: {panic}"));

@@ -18,12 +18,14 @@
 mod budget;
 mod error;
 mod names;
+mod need;
 mod object;
 mod write;
 
 pub use budget::Budget;
 pub use error::ManifestError;
 pub use names::{BlockId, ColumnName, Columns, TableName};
+pub use need::Need;
 pub use object::Object;
 pub use write::Write;
 
@@ -60,6 +62,9 @@ pub struct Manifest {
     /// Columns whose rows it changes. A write elsewhere rolls the block back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub writes: Vec<Write>,
+    /// Statements of kinds that are refused unless they are named here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<Need>,
     /// Whether the host wraps it in a transaction.
     #[serde(default)]
     pub transaction: Transaction,
@@ -235,6 +240,14 @@ mod tests {
         assert_eq!(manifest.writes[1].columns.to_string(), "t.b");
         let error = Manifest::parse(&format!("{LEAST}writes = [{{ column = \"t.b\", row = \"odd\" }}]\n")).unwrap_err();
         assert!(error.to_string().contains("unknown field `row`"), "{error}");
+    }
+
+    #[test]
+    fn a_need_is_one_of_a_known_list() {
+        let manifest = Manifest::parse(&format!("{LEAST}allow = [\"do\", \"create-function\"]\n")).unwrap();
+        assert_eq!(manifest.allow, [Need::Do, Need::CreateFunction]);
+        let error = Manifest::parse(&format!("{LEAST}allow = [\"commit\"]\n")).unwrap_err();
+        assert!(error.to_string().contains("lock-table"), "the error lists what there is: {error}");
     }
 
     #[test]

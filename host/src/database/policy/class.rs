@@ -1,6 +1,6 @@
 //! What kind of statement it is, and when that kind may be sent.
 
-use super::{Phase, Wraps, refusal};
+use super::{Phase, Wraps, refusal, tokens::significant};
 use crate::contract::Refusal;
 use squawk_syntax::{
     SyntaxKind, SyntaxNode,
@@ -51,6 +51,14 @@ impl Class {
         }
     }
 
+    /// What may never be sent by itself may not be part of a statement either.
+    pub(super) fn allowed_within(self) -> Result<(), Refusal> {
+        match self {
+            Class::Transaction | Class::Session | Class::Forbidden | Class::Unknown => self.allowed_in(Phase::Work),
+            Class::Read | Class::Change | Class::Define | Class::Alone => Ok(()),
+        }
+    }
+
     pub(super) fn wraps(self, statement: &SyntaxNode) -> Wraps {
         match (self, statement.kind()) {
             (Class::Read, SyntaxKind::SHOW | SyntaxKind::EXPLAIN) => Wraps::No,
@@ -59,6 +67,22 @@ impl Class {
             _ => Wraps::No,
         }
     }
+}
+
+/// GRANT … ON what a schema holds, as opposed to membership in a role and rights on the server's own things.
+fn on_objects(statement: &SyntaxNode) -> bool {
+    let mut tokens = significant(statement).skip_while(|token| token.kind() != SyntaxKind::ON_KW).skip(1);
+    tokens.next().is_some_and(|token| {
+        !matches!(
+            token.kind(),
+            SyntaxKind::DATABASE_KW
+                | SyntaxKind::TABLESPACE_KW
+                | SyntaxKind::PARAMETER_KW
+                | SyntaxKind::LANGUAGE_KW
+                | SyntaxKind::FOREIGN_KW
+                | SyntaxKind::LARGE_KW
+        )
+    })
 }
 
 fn has(statement: &SyntaxNode, kind: SyntaxKind) -> bool {
@@ -77,7 +101,11 @@ pub(super) fn classify(statement: &Stmt) -> Class {
         }
         Stmt::Show(_) => Class::Read,
         // EXPLAIN ANALYZE runs what it explains.
-        Stmt::Explain(_) if !has(statement.syntax(), SyntaxKind::ANALYZE_KW) => Class::Read,
+        Stmt::Explain(_)
+            if ![SyntaxKind::ANALYZE_KW, SyntaxKind::ANALYSE_KW].iter().any(|kind| has(statement.syntax(), *kind)) =>
+        {
+            Class::Read
+        }
         Stmt::Insert(_)
         | Stmt::Update(_)
         | Stmt::Delete(_)
@@ -118,6 +146,7 @@ pub(super) fn classify(statement: &Stmt) -> Class {
         | Stmt::DropFunction(_)
         | Stmt::CreateProcedure(_)
         | Stmt::AlterProcedure(_)
+        | Stmt::AlterRoutine(_)
         | Stmt::DropProcedure(_)
         | Stmt::DropRoutine(_)
         | Stmt::CreateAggregate(_)
@@ -125,6 +154,9 @@ pub(super) fn classify(statement: &Stmt) -> Class {
         | Stmt::CreateTrigger(_)
         | Stmt::AlterTrigger(_)
         | Stmt::DropTrigger(_)
+        | Stmt::CreateRule(_)
+        | Stmt::AlterRule(_)
+        | Stmt::DropRule(_)
         | Stmt::CreatePolicy(_)
         | Stmt::AlterPolicy(_)
         | Stmt::DropPolicy(_)
@@ -142,8 +174,10 @@ pub(super) fn classify(statement: &Stmt) -> Class {
         | Stmt::CommentOn(_)
         | Stmt::Analyze(_)
         | Stmt::SetConstraints(_)
-        | Stmt::Grant(_)
-        | Stmt::Revoke(_) => Class::Define,
+        | Stmt::AlterDefaultPrivileges(_) => Class::Define,
+        // Its needs say that it must be declared.
+        Stmt::Lock(_) => Class::Define,
+        Stmt::Grant(_) | Stmt::Revoke(_) if on_objects(statement.syntax()) => Class::Define,
         Stmt::Begin(_)
         | Stmt::Commit(_)
         | Stmt::Rollback(_)
@@ -168,10 +202,11 @@ pub(super) fn classify(statement: &Stmt) -> Class {
         | Stmt::Listen(_)
         | Stmt::Unlisten(_)
         | Stmt::Notify(_)
-        | Stmt::Lock(_)
         | Stmt::Load(_)
         | Stmt::Checkpoint(_) => Class::Session,
         Stmt::Copy(_)
+        | Stmt::Grant(_)
+        | Stmt::Revoke(_)
         | Stmt::AlterSystem(_)
         | Stmt::CreateDatabase(_)
         | Stmt::AlterDatabase(_)
@@ -189,7 +224,34 @@ pub(super) fn classify(statement: &Stmt) -> Class {
         | Stmt::Reassign(_)
         | Stmt::CreateTablespace(_)
         | Stmt::AlterTablespace(_)
-        | Stmt::DropTablespace(_) => Class::Forbidden,
+        | Stmt::DropTablespace(_)
+        | Stmt::CreateEventTrigger(_)
+        | Stmt::AlterEventTrigger(_)
+        | Stmt::DropEventTrigger(_)
+        | Stmt::CreateForeignDataWrapper(_)
+        | Stmt::AlterForeignDataWrapper(_)
+        | Stmt::DropForeignDataWrapper(_)
+        | Stmt::CreateServer(_)
+        | Stmt::AlterServer(_)
+        | Stmt::DropServer(_)
+        | Stmt::CreateUserMapping(_)
+        | Stmt::AlterUserMapping(_)
+        | Stmt::DropUserMapping(_)
+        | Stmt::CreateForeignTable(_)
+        | Stmt::AlterForeignTable(_)
+        | Stmt::DropForeignTable(_)
+        | Stmt::ImportForeignSchema(_)
+        | Stmt::CreatePublication(_)
+        | Stmt::AlterPublication(_)
+        | Stmt::DropPublication(_)
+        | Stmt::CreateSubscription(_)
+        | Stmt::AlterSubscription(_)
+        | Stmt::DropSubscription(_)
+        | Stmt::CreateLanguage(_)
+        | Stmt::AlterLanguage(_)
+        | Stmt::DropLanguage(_)
+        | Stmt::AlterLargeObject(_)
+        | Stmt::SecurityLabel(_) => Class::Forbidden,
         _ => Class::Unknown,
     }
 }

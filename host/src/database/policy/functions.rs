@@ -1,51 +1,86 @@
 //! Functions that change the session, reach other sessions or leave the database. Refused by name where the text shows it;
 //! where it does not, what they did to the session is compared around the block.
 
-use super::{refusal, writes::folded};
+use super::{refusal, tokens::significant, writes::folded};
 use crate::contract::Refusal;
 use squawk_syntax::{SyntaxKind, SyntaxNode};
 
-/// Names, and beginnings of names that end in `*`.
-const FORBIDDEN: [&str; 19] = [
-    "set_config",
-    "pg_terminate_backend",
-    "pg_cancel_backend",
-    "pg_advisory_*",
-    "pg_try_advisory_*",
-    "pg_notify",
-    "pg_reload_conf",
-    "pg_rotate_logfile",
-    "pg_switch_wal",
-    "pg_create_restore_point",
-    "pg_read_file",
-    "pg_read_binary_file",
-    "pg_ls_*",
-    "pg_stat_file",
-    "pg_logical_emit_message",
-    "lo_*",
-    "dblink*",
-    "query_to_xml*",
-    "pg_import_system_collations",
+/// Names, and beginnings of names that end in `*`, with what they do.
+const FORBIDDEN: [(&[&str], &str); 5] = [
+    (
+        &["set_config", "pg_advisory_*", "pg_try_advisory_*", "pg_export_snapshot", "pg_stat_reset*", "pg_stat_force_next_flush"],
+        "changes the session or what the host measures",
+    ),
+    (
+        &["pg_terminate_backend", "pg_cancel_backend", "pg_notify", "pg_log_backend_memory_contexts", "pg_log_standby_snapshot"],
+        "reaches other sessions",
+    ),
+    (
+        &[
+            "pg_reload_conf",
+            "pg_rotate_logfile*",
+            "pg_switch_wal",
+            "pg_create_*",
+            "pg_drop_replication_slot",
+            "pg_copy_*_replication_slot",
+            "pg_logical_*",
+            "pg_replication_*",
+            "pg_sync_replication_slots",
+            "pg_promote",
+            "pg_wal_replay_*",
+            "pg_backup_*",
+            "pg_start_backup",
+            "pg_stop_backup",
+            "pg_import_system_collations",
+            "binary_upgrade_*",
+        ],
+        "steers the server",
+    ),
+    (
+        &[
+            "pg_read_file",
+            "pg_read_binary_file",
+            "pg_ls_*",
+            "pg_stat_file",
+            "pg_file_*",
+            "pg_logdir_ls",
+            "lo_*",
+            "loread",
+            "lowrite",
+            "dblink*",
+            "postgres_fdw_*",
+        ],
+        "leaves the database",
+    ),
+    (
+        &[
+            "query_to_xml*",
+            "cursor_to_xml*",
+            "table_to_xml*",
+            "schema_to_xml*",
+            "database_to_xml*",
+            "ts_stat",
+            "crosstab*",
+            "connectby",
+        ],
+        "runs SQL that nobody has looked at",
+    ),
 ];
 
 /// The first call of a forbidden function.
 pub(super) fn refused_call(statement: &SyntaxNode) -> Result<(), Refusal> {
-    let tokens = statement.descendants_with_tokens().filter_map(squawk_syntax::SyntaxElement::into_token);
-    let mut tokens = tokens.filter(|token| !matches!(token.kind(), SyntaxKind::WHITESPACE | SyntaxKind::COMMENT)).peekable();
+    let mut tokens = significant(statement).peekable();
     while let Some(token) = tokens.next() {
         if tokens.peek().is_none_or(|next| next.kind() != SyntaxKind::L_PAREN) {
             continue;
         }
         let name = folded(token.text());
-        let hit = FORBIDDEN.iter().any(|forbidden| match forbidden.strip_suffix('*') {
-            Some(beginning) => name.starts_with(beginning),
-            None => name == *forbidden,
-        });
-        if hit {
-            return Err(refusal(
-                "function",
-                format!("{name} changes the session, reaches other sessions or leaves the database: a block must not call it"),
-            ));
+        let is = |forbidden: &&str| match forbidden.split_once('*') {
+            Some((beginning, end)) => name.starts_with(beginning) && name.ends_with(end),
+            None => name == **forbidden,
+        };
+        if let Some((_, does)) = FORBIDDEN.iter().find(|(names, _)| names.iter().any(is)) {
+            return Err(refusal("function", format!("{name} {does}: a block must not call it")));
         }
     }
     Ok(())

@@ -2,16 +2,18 @@
 
 mod class;
 mod functions;
+mod needs;
+mod tokens;
 mod writes;
 
 use crate::contract::Refusal;
 use class::{Class, classify};
-use plinth_manifest::{Columns, Manifest, Object, TableName};
+use plinth_manifest::{Columns, Manifest, Need, Object, TableName};
 use squawk_syntax::{
-    SourceFile, SyntaxNode,
-    ast::{self, AstNode, PathRef, Stmt},
+    SourceFile,
+    ast::{AstNode, Stmt},
 };
-use writes::{identifier, writes};
+use writes::{is_catalog, writes};
 
 /// When a statement is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,7 @@ pub(crate) enum Phase {
 pub(crate) struct Policy {
     writes: Vec<Columns>,
     provides: Vec<TableName>,
+    allow: Vec<Need>,
     ledger: String,
 }
 
@@ -39,6 +42,8 @@ pub(crate) struct Allowed {
     pub(crate) wraps: Wraps,
     /// Whether it changes definitions, so that what was prepared before may be stale.
     pub(crate) defines: bool,
+    /// Whether all that it does by itself is to look.
+    pub(crate) reads: bool,
 }
 
 /// How a statement is put into another one that reads its columns as text.
@@ -61,6 +66,7 @@ impl Policy {
         Policy {
             writes: manifest.writes.iter().map(|write| write.columns.clone()).collect(),
             provides: provides.collect(),
+            allow: manifest.allow.clone(),
             ledger: ledger.to_owned(),
         }
     }
@@ -96,10 +102,23 @@ impl Policy {
         };
         let class = classify(&only);
         class.allowed_in(phase)?;
+        for statement in only.syntax().descendants().filter_map(Stmt::cast) {
+            // Inside WITH, a function's body, CREATE SCHEMA, EXPLAIN: what may never be sent may not be there either.
+            classify(&statement).allowed_within()?;
+            needs::refused_need(&statement, &self.allow)?;
+            needs::refused_language(&statement)?;
+            needs::refused_temporary(&statement)?;
+        }
+        tokens::refused_name(only.syntax(), &self.ledger)?;
         functions::refused_call(only.syntax())?;
-        self.spare_the_ledger(only.syntax())?;
         if phase == Phase::Work {
             for (table, column) in writes(only.syntax()) {
+                if is_catalog(&table) {
+                    return Err(refusal(
+                        "catalog",
+                        format!("{table} is PostgreSQL's own: a block changes no catalog or setting by writing to it"),
+                    ));
+                }
                 if !self.may_write(&table, column.as_deref()) {
                     let name = Columns { table, column };
                     return Err(refusal(
@@ -111,25 +130,11 @@ impl Policy {
                 }
             }
         }
-        Ok(Allowed { wraps: class.wraps(only.syntax()), defines: matches!(class, Class::Define | Class::Alone) })
-    }
-
-    fn spare_the_ledger(&self, statement: &SyntaxNode) -> Result<(), Refusal> {
-        let named = statement
-            .descendants()
-            .filter_map(PathRef::cast)
-            .any(|path| path.qualifier().is_some_and(|q| identifier(q.syntax()) == self.ledger))
-            || statement
-                .descendants()
-                .filter_map(ast::Path::cast)
-                .any(|path| path.qualifier().is_some_and(|q| identifier(q.syntax()) == self.ledger));
-        if named {
-            return Err(refusal(
-                "ledger",
-                format!("the schema {} is the host's ledger: a block has no business there", self.ledger),
-            ));
-        }
-        Ok(())
+        Ok(Allowed {
+            wraps: class.wraps(only.syntax()),
+            defines: matches!(class, Class::Define | Class::Alone),
+            reads: class == Class::Read,
+        })
     }
 }
 
@@ -149,6 +154,7 @@ mod tests {
         Policy {
             writes: writes.iter().map(|text| text.parse().unwrap()).collect(),
             provides: Vec::new(),
+            allow: Vec::new(),
             ledger: "plinth".into(),
         }
     }
@@ -172,15 +178,9 @@ mod tests {
         ] {
             assert_eq!(rule(&none, statement, Phase::Work), "transaction-control", "{statement}");
         }
-        for statement in [
-            "set role none",
-            "reset all",
-            "set statement_timeout = 0",
-            "discard all",
-            "listen a",
-            "lock table t",
-            "set local lock_timeout = 0",
-        ] {
+        for statement in
+            ["set role none", "reset all", "set statement_timeout = 0", "discard all", "listen a", "set local lock_timeout = 0"]
+        {
             assert_eq!(rule(&none, statement, Phase::Work), "session", "{statement}");
         }
         for statement in [
@@ -256,5 +256,120 @@ mod tests {
         assert_eq!(rule(&none, "select a from t union select 1 order by 1", Phase::Verify), "sent");
         assert_eq!(rule(&none, "alter type mood add value 'happy'", Phase::Outside), "sent");
         assert_eq!(rule(&none, "drop index concurrently i", Phase::Outside), "sent");
+    }
+
+    #[test]
+    fn what_a_block_needs_beyond_the_ordinary_is_declared_by_name() {
+        let none = policy(&[]);
+        let one = |need: Need| Policy { allow: vec![need], ..policy(&[]) };
+        for (statement, need) in [
+            ("do $$ begin null; end $$", Need::Do),
+            ("do language plpgsql $$ begin null; end $$", Need::Do),
+            ("call p()", Need::Call),
+            ("create function f() returns int language sql as 'select 1'", Need::CreateFunction),
+            ("create or replace procedure p() language plpgsql as $$ begin end $$", Need::CreateFunction),
+            ("create trigger a before insert on t for each row execute function f()", Need::CreateTrigger),
+            ("create rule r as on insert to t do also notify a", Need::CreateTrigger),
+            ("create extension if not exists citext", Need::CreateExtension),
+            ("grant select on t to app", Need::Grant),
+            ("revoke all on schema public from public", Need::Grant),
+            ("alter default privileges in schema public grant select on tables to app", Need::Grant),
+            ("alter table t owner to app", Need::Grant),
+            ("lock table t in exclusive mode", Need::LockTable),
+        ] {
+            let error = none.check(statement, Phase::Work).unwrap_err();
+            let asked = statement != "create rule r as on insert to t do also notify a";
+            if asked {
+                assert_eq!(error.rule, need.as_str(), "{statement}: {}", error.message);
+                assert!(error.message.contains(&format!("add \"{need}\" to allow")), "{}", error.message);
+                assert_eq!(rule(&one(need), statement, Phase::Work), "sent", "{statement}");
+            } else {
+                assert_ne!(rule(&one(need), statement, Phase::Work), "sent", "what runs later may not notify either");
+            }
+        }
+        let definer = "create function f() returns int language sql security definer as 'select 1'";
+        assert_eq!(rule(&one(Need::CreateFunction), definer, Phase::Work), "security-definer");
+        let both = Policy { allow: vec![Need::CreateFunction, Need::SecurityDefiner], ..policy(&[]) };
+        assert_eq!(rule(&both, definer, Phase::Work), "sent");
+        assert_eq!(rule(&one(Need::Do), "do language plpython3u 'import os'", Phase::Work), "language");
+        let c = "create function f() returns int language 'c' as 'libc', 'system'";
+        assert_eq!(rule(&one(Need::CreateFunction), c, Phase::Work), "language");
+        for statement in ["grant admin to current_user", "grant connect on database d to app", "grant set on parameter a to app"]
+        {
+            assert_eq!(rule(&one(Need::Grant), statement, Phase::Work), "forbidden", "{statement}");
+        }
+    }
+
+    #[test]
+    fn what_may_not_be_sent_may_not_be_inside_either() {
+        let all = Policy { allow: vec![Need::CreateFunction, Need::CreateTrigger, Need::Grant], ..policy(&["t.*"]) };
+        for statement in [
+            "explain analyze insert into t values (1)",
+            "explain analyse insert into t values (1)",
+            "explain (analyse) delete from t",
+            "explain (verbose, analyze true) delete from t",
+            "prepare a as delete from t",
+            "create schema s grant admin to app",
+        ] {
+            assert_ne!(rule(&all, statement, Phase::Work), "sent", "{statement}");
+        }
+        assert_eq!(rule(&all, "explain delete from t", Phase::Work), "sent");
+        let body = "create function f() returns void begin atomic insert into other values (1); end";
+        assert_ne!(rule(&all, body, Phase::Work), "sent", "a body that is written out is looked at");
+        assert_eq!(
+            rule(
+                &policy(&[]),
+                "create schema s create trigger a before insert on t for each row execute function f()",
+                Phase::Work
+            ),
+            "create-trigger"
+        );
+    }
+
+    #[test]
+    fn a_temporary_object_goes_with_its_transaction() {
+        let none = policy(&[]);
+        for statement in [
+            "create temp table t (a int)",
+            "create temporary table t (a int) on commit preserve rows",
+            "create table pg_temp.t (a int)",
+            "create temp view v as select 1",
+            "create temp sequence s",
+            "create temp table t as select 1 as a",
+            "select 1 as a into temp t",
+        ] {
+            assert_eq!(rule(&none, statement, Phase::Work), "temporary", "{statement}");
+        }
+        assert_eq!(rule(&none, "create temp table t (a int) on commit drop", Phase::Work), "sent");
+        assert_eq!(rule(&none, "insert into pg_temp.t values (1)", Phase::Work), "sent");
+    }
+
+    #[test]
+    fn names_cannot_be_hidden_and_catalogs_are_not_written() {
+        let any = policy(&["pg_settings.*", "pg_catalog.pg_class.*"]);
+        for statement in [
+            "select U&\"set\\005fconfig\"('role', 'none', false)",
+            "delete from u&\"\\0070linth\".blocks",
+            "drop schema U&\"!0070linth\" uescape '!'",
+        ] {
+            assert_eq!(rule(&any, statement, Phase::Work), "hidden-name", "{statement}");
+        }
+        for statement in
+            ["update pg_settings set setting = '0'", "update pg_catalog.pg_class set relname = 'a'", "delete from pg_proc"]
+        {
+            assert_eq!(rule(&any, statement, Phase::Work), "catalog", "{statement}");
+        }
+        for statement in [
+            "drop schema plinth cascade",
+            "drop schema \"plinth\"",
+            "alter schema plinth rename to other",
+            "alter table t set schema plinth",
+            "grant usage on schema plinth to public",
+            "create trigger a before insert on plinth.outcomes for each row execute function f()",
+        ] {
+            let all = Policy { allow: vec![Need::CreateTrigger, Need::Grant], ..policy(&[]) };
+            assert_eq!(rule(&all, statement, Phase::Work), "ledger", "{statement}");
+        }
+        assert_eq!(rule(&any, "select 'plinth', $$plinth$$ as a", Phase::Work), "sent", "a text is no name");
     }
 }

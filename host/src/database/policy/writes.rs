@@ -71,6 +71,12 @@ fn table_name(path: &PathRef) -> TableName {
     TableName::new(schema, table)
 }
 
+/// Whether a name without a schema means one of the server's own relations, or one with a schema says so.
+pub(super) fn is_catalog(table: &TableName) -> bool {
+    matches!(&*table.schema, "pg_catalog" | "information_schema" | "pg_toast")
+        || (table.schema == "public" && table.table.starts_with("pg_"))
+}
+
 /// A name as PostgreSQL stores it.
 pub(super) fn identifier(node: &SyntaxNode) -> String {
     folded(&node.text().to_string())

@@ -1,0 +1,277 @@
+//! Hostile statements. Each test is an attack, sent by a block after a write of its own: the boot fails in bounded time with an
+//! error that names the block, tables and ledger are as before, nothing is left behind and the next boot works.
+
+use plinth::ErrorClass;
+use plinth_tests::attack::{Attack, declared, refused, refused_though_declared};
+
+#[tokio::test]
+async fn commit_rollback_and_begin() {
+    for statement in
+        ["COMMIT", "commit and chain", "end", "rollback", "abort", "begin", "start transaction", "rollback and chain"]
+    {
+        assert_eq!(refused_though_declared(&[statement]).await, "transaction-control", "{statement}");
+    }
+}
+
+#[tokio::test]
+async fn savepoints_with_the_hosts_names() {
+    for statement in ["savepoint plinth_verify", "release plinth_verify", "rollback to savepoint plinth_verify"] {
+        assert_eq!(refused_though_declared(&[statement]).await, "transaction-control", "{statement}");
+    }
+}
+
+#[tokio::test]
+async fn prepare_transaction() {
+    for statement in ["prepare transaction 'a'", "commit prepared 'a'", "rollback prepared 'a'"] {
+        assert_eq!(refused_though_declared(&[statement]).await, "transaction-control", "{statement}");
+    }
+}
+
+#[tokio::test]
+async fn two_statements_in_one_and_keywords_behind_comments() {
+    assert_eq!(refused_though_declared(&["select 1; commit"]).await, "one-statement");
+    assert_eq!(refused_though_declared(&["/* a /* nested */ b */ commit -- c"]).await, "transaction-control");
+    assert_eq!(refused_though_declared(&["--\ncommit"]).await, "transaction-control");
+}
+
+#[tokio::test]
+async fn do_and_call_with_commit() {
+    assert_eq!(refused(&["do $$ begin commit; end $$"]).await, "do");
+    assert_eq!(refused(&["call p()"]).await, "call");
+    let error = declared(&["do $$ begin commit; end $$"]).await;
+    assert_eq!(error.sqlstate.as_deref(), Some("2D000"), "PostgreSQL itself refuses it inside a transaction: {error}");
+    let procedure = "create procedure p() language plpgsql as $$ begin insert into t (id) values (2); commit; end $$";
+    assert_eq!(declared(&[procedure, "call p()"]).await.sqlstate.as_deref(), Some("2D000"));
+}
+
+#[tokio::test]
+async fn set_and_reset_role() {
+    for statement in [
+        "set role none",
+        "reset role",
+        "set session authorization default",
+        "reset all",
+        "set local statement_timeout = 0",
+        "set time zone 'UTC'",
+    ] {
+        assert_eq!(refused_though_declared(&[statement]).await, "session", "{statement}");
+    }
+}
+
+#[tokio::test]
+async fn set_config_by_name() {
+    for setting in ["role", "session_authorization", "statement_timeout", "search_path"] {
+        assert_eq!(refused_though_declared(&[&format!("select set_config('{setting}', 'none', false)")]).await, "function");
+    }
+    assert_eq!(refused_though_declared(&[r#"select U&"set\005fconfig"('role', 'none', false)"#]).await, "hidden-name");
+    assert_eq!(
+        refused_though_declared(&["update pg_settings set setting = '0' where name = 'statement_timeout'"]).await,
+        "catalog"
+    );
+}
+
+/// What the text does not show, the comparison around the block does.
+#[tokio::test]
+async fn set_config_inside_do_is_seen_afterwards() {
+    for (change, what) in [
+        ("set_config('role', (select rolname from pg_roles where rolname = 'pg_monitor'), false)", "current_user"),
+        ("set_config('statement_timeout', '0', true)", "statement_timeout"),
+        ("set_config('lock_timeout', '0', false)", "lock_timeout"),
+        ("set_config('search_path', 'pg_catalog', false)", "search_path"),
+        ("set_config('session_replication_role', 'replica', false)", "session_replication_role"),
+        ("set_config('row_security', 'off', false)", "row_security"),
+    ] {
+        let error = declared(&[&format!("do $$ begin perform {change}; end $$")]).await;
+        assert_eq!(error.class, ErrorClass::Effects, "{error}");
+        assert!(error.message.contains(what), "{error}");
+    }
+    let error = declared(&["do $$ begin set session authorization pg_monitor; end $$"]).await;
+    assert!(error.message.contains("not as it was before the block") || error.sqlstate.is_some(), "{error}");
+}
+
+#[tokio::test]
+async fn copy_in_all_forms() {
+    for statement in [
+        "copy t from stdin",
+        "copy t to stdout",
+        "copy t from '/etc/passwd'",
+        "copy (select 1) to '/tmp/plinth_attack'",
+        "copy t from program 'id'",
+        "copy (select 1) to program 'id'",
+    ] {
+        assert_eq!(refused_though_declared(&[statement]).await, "forbidden", "{statement}");
+    }
+    let error = declared(&["do $$ begin copy t from stdin; end $$"]).await;
+    assert!(error.sqlstate.is_some(), "PL/pgSQL has no COPY from the client: {error}");
+}
+
+#[tokio::test]
+async fn functions_that_leave_the_database() {
+    for call in
+        ["pg_read_file('/etc/passwd')", "lo_import('/etc/passwd')", "pg_ls_dir('/')", "dblink_connect('host=a')", "loread(1, 1)"]
+    {
+        assert_eq!(refused_though_declared(&[&format!("select {call}")]).await, "function", "{call}");
+    }
+    assert_eq!(refused_though_declared(&["select * from dblink('host=a', 'select 1') as t (a int)"]).await, "function");
+    let c = "create function system(cstring) returns int language c as 'libc.so.6', 'system'";
+    assert_eq!(refused_though_declared(&[c]).await, "language");
+    assert_eq!(refused_though_declared(&["do language plpython3u $$ import os $$"]).await, "language");
+}
+
+#[tokio::test]
+async fn pg_sleep_is_ended() {
+    let error = declared(&["select pg_sleep(600)"]).await;
+    assert!(error.message.contains("longer than 4 s"), "{error}");
+}
+
+#[tokio::test]
+async fn pg_terminate_backend() {
+    assert_eq!(refused_though_declared(&["select pg_terminate_backend(pg_backend_pid())"]).await, "function");
+    assert_eq!(refused_though_declared(&["select pg_cancel_backend(pid) from pg_stat_activity"]).await, "function");
+}
+
+#[tokio::test]
+async fn advisory_locks() {
+    for call in ["pg_advisory_lock(1)", "pg_advisory_unlock_all()", "pg_try_advisory_xact_lock(1)", "pg_advisory_unlock(1)"] {
+        assert_eq!(refused_though_declared(&[&format!("select {call}")]).await, "function", "{call}");
+    }
+    let error = declared(&["do $$ begin perform pg_advisory_lock(1); end $$"]).await;
+    assert_eq!((error.class, error.message.as_str()), (ErrorClass::Effects, "the block holds an advisory lock"));
+    // It would outlive the rollback of a block that fails.
+    let error = declared(&["do $$ begin perform pg_advisory_lock(1); raise 'failed'; end $$"]).await;
+    assert_eq!(error.sqlstate.as_deref(), Some("P0001"));
+}
+
+#[tokio::test]
+async fn lock_table() {
+    assert_eq!(refused(&["lock table t in access exclusive mode"]).await, "lock-table");
+    assert_eq!(refused_though_declared(&["lock table plinth.ledger"]).await, "ledger");
+}
+
+#[tokio::test]
+async fn listen_and_notify() {
+    for statement in ["listen a", "notify a", "unlisten *"] {
+        assert_eq!(refused_though_declared(&[statement]).await, "session", "{statement}");
+    }
+    assert_eq!(refused_though_declared(&["select pg_notify('a', 'b')"]).await, "function");
+}
+
+#[tokio::test]
+async fn cursors_and_prepared_statements() {
+    for statement in [
+        "declare c cursor with hold for select 1",
+        "fetch all from c",
+        "close all",
+        "prepare p as select 1",
+        "execute p",
+        "deallocate all",
+        "discard all",
+        "discard plans",
+    ] {
+        assert_eq!(refused_though_declared(&[statement]).await, "session", "{statement}");
+    }
+}
+
+#[tokio::test]
+async fn create_extension() {
+    assert_eq!(refused(&["create extension dblink"]).await, "create-extension");
+}
+
+#[tokio::test]
+async fn create_function_security_definer() {
+    let function = "create function f() returns int language sql security definer as 'select 1'";
+    assert_eq!(refused(&[function]).await, "create-function");
+    assert_eq!(refused(&["alter function f() security definer"]).await, "create-function");
+}
+
+#[tokio::test]
+async fn triggers_and_rules_on_the_ledger() {
+    let function = "create function f() returns trigger language plpgsql as $$ begin return null; end $$";
+    let trigger = "create trigger a before insert on plinth.outcomes for each row execute function f()";
+    let rule = "create rule a as on insert to plinth.outcomes do instead nothing";
+    assert_eq!(refused_though_declared(&[function, trigger]).await, "ledger");
+    assert_eq!(refused_though_declared(&[rule]).await, "ledger");
+    for hidden in [format!("do $a$ begin {trigger}; end $a$"), format!("do $a$ begin {rule}; end $a$")] {
+        let error = declared(&[function, &hidden]).await;
+        assert_eq!((error.class, error.message.as_str()), (ErrorClass::Effects, "the block reached into the ledger"));
+    }
+}
+
+#[tokio::test]
+async fn drop_of_the_ledger() {
+    for statement in
+        ["drop schema plinth cascade", "drop table plinth.blocks", "alter table t set schema plinth", "truncate plinth.boots"]
+    {
+        assert_eq!(refused_though_declared(&[statement]).await, "ledger", "{statement}");
+    }
+    declared(&["do $$ begin drop schema plinth cascade; end $$"]).await;
+    declared(&["do $$ begin drop table plinth.outcomes; end $$"]).await;
+    let error = declared(&["do $$ begin delete from plinth.blocks; end $$"]).await;
+    assert_eq!(error.class, ErrorClass::Effects, "{error}");
+}
+
+#[tokio::test]
+async fn temporary_tables_that_shadow_names() {
+    assert_eq!(refused(&["create temp table t (id int)"]).await, "temporary");
+    // A shadow of what the host measures with, and one of the block's own table.
+    let error = declared(&[
+        "create temp table pg_locks (a int) on commit drop",
+        "create temp table t (id int) on commit drop",
+        "do $$ begin perform pg_advisory_lock(1); end $$",
+    ])
+    .await;
+    assert_eq!(error.message, "the block holds an advisory lock", "the host still sees its own pg_locks");
+}
+
+#[tokio::test]
+async fn alter_role_database_and_system() {
+    for statement in [
+        "alter role postgres superuser",
+        "alter user postgres set statement_timeout = 0",
+        "create role a superuser",
+        "alter database postgres set statement_timeout = 0",
+        "alter system set fsync = off",
+        "create tablespace a location '/tmp'",
+        "create subscription a connection 'host=a' publication b",
+        "create server s foreign data wrapper w",
+        "create event trigger e on ddl_command_start execute function f()",
+    ] {
+        assert_eq!(refused_though_declared(&[statement]).await, "forbidden", "{statement}");
+    }
+}
+
+#[tokio::test]
+async fn grant_to_itself() {
+    assert_eq!(refused(&["grant all on t to public"]).await, "grant");
+    assert_eq!(refused_though_declared(&["grant pg_execute_server_program to current_user"]).await, "forbidden");
+    assert_eq!(refused_though_declared(&["grant all on all tables in schema plinth to public"]).await, "ledger");
+}
+
+#[tokio::test]
+async fn a_deferred_constraint_that_fails_at_commit() {
+    let prepared = "create table parent (id int primary key);
+                    alter table t add constraint t_b foreign key (b) references parent deferrable initially deferred not valid";
+    let attack = Attack::new().await.after(prepared).await;
+    let error = attack.by_statements("sends", &["insert into t (id, b) values (2, 77)"]).await;
+    assert_eq!(error.sqlstate.as_deref(), Some("23503"), "{error}");
+    assert!(error.message.contains("COMMIT"), "{error}");
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_notices() {
+    let flood = "do $$ begin for i in 1..100000 loop raise warning 'notice %', i; end loop; end $$";
+    let error = declared(&[flood, "select 1 / 0"]).await;
+    assert_eq!(error.sqlstate.as_deref(), Some("22012"), "they are dropped where they arrive: {error}");
+}
+
+/// What a block raises is shown as text and cut; parameters are never part of a report.
+#[tokio::test]
+async fn an_error_text_that_steers_a_terminal() {
+    let error = declared(&[
+        r"do $$ begin raise exception E'a\x1b[2Jb%', repeat('x', 100000) using detail = E'\x07', hint = E'\x1b[31m'; end $$",
+    ])
+    .await;
+    let told = format!("{error:?}");
+    assert!(error.message.contains("a\\u{1b}[2Jb") && error.message.len() < 5_000, "{error}");
+    assert!(!told.contains('\u{1b}') && !told.contains('\u{7}'), "{told}");
+}

@@ -79,6 +79,10 @@ pub(super) enum Command {
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },
+    /// Make a block's crate that builds and whose tests pass
+    New(super::new::NewArguments),
+    /// Build the components of a block's crate, or of a folder of crates
+    Build(super::build::BuildArguments),
     /// Tell what a component file says about itself; needs no database
     Inspect {
         /// The component
@@ -208,7 +212,12 @@ impl Shared {
 }
 
 fn default_cache() -> Option<PathBuf> {
+    cache("compiled")
+}
+
+/// A folder in the user's cache.
+pub(super) fn cache(name: &str) -> Option<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))?;
-    Some(base.join("plinth/compiled"))
+    Some(base.join("plinth").join(name))
 }

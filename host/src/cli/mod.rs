@@ -2,9 +2,11 @@
 
 mod arguments;
 mod baseline;
+mod build;
 mod database;
 mod inspect;
 mod markdown;
+mod new;
 mod print;
 mod rehearsal;
 mod signal;
@@ -86,6 +88,8 @@ async fn command(command: Command) -> u8 {
         Command::Plan { shared, run: false, format } => on_database(shared, |host| host, |host| plan(host, format)).await,
         Command::Status { shared, format } => on_database(shared, |host| host, |host| status(host, format)).await,
         Command::Verify { shared, format } => on_database(shared, |host| host, |host| verify(host, format)).await,
+        Command::New(arguments) => new::new(&arguments),
+        Command::Build(arguments) => build::command(&arguments),
         Command::Inspect { file, format } => inspect::inspect(&file, format),
     }
 }

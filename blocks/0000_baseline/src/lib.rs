@@ -60,3 +60,6 @@ impl Migration for Baseline {
 }
 
 plinth_block::migration!(Baseline);
+
+#[cfg(test)]
+mod tests;

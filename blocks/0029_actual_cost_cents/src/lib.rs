@@ -24,3 +24,6 @@ impl Migration for ActualCost {
 }
 
 plinth_block::migration!(ActualCost);
+
+#[cfg(test)]
+mod tests;

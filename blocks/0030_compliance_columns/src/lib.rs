@@ -42,3 +42,6 @@ impl Migration for Compliance {
 }
 
 plinth_block::migration!(Compliance);
+
+#[cfg(test)]
+mod tests;

@@ -26,3 +26,6 @@ impl Migration for SuiteExecutedIndex {
 }
 
 plinth_block::migration!(SuiteExecutedIndex);
+
+#[cfg(test)]
+mod tests;

@@ -30,3 +30,6 @@ impl Migration for MarketplaceEligible {
 }
 
 plinth_block::migration!(MarketplaceEligible);
+
+#[cfg(test)]
+mod tests;

@@ -33,3 +33,6 @@ impl Rule for PaidVendors {
 }
 
 plinth_block::rule!(PaidVendors);
+
+#[cfg(test)]
+mod tests;

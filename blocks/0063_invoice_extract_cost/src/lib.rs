@@ -30,3 +30,6 @@ impl Rule for InvoiceExtract {
 }
 
 plinth_block::rule!(InvoiceExtract);
+
+#[cfg(test)]
+mod tests;

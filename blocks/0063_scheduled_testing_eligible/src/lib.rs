@@ -37,3 +37,6 @@ impl Migration for ScheduledTestingEligible {
 }
 
 plinth_block::migration!(ScheduledTestingEligible);
+
+#[cfg(test)]
+mod tests;

@@ -37,3 +37,6 @@ impl Rule for AlwaysLlm {
 }
 
 plinth_block::rule!(AlwaysLlm);
+
+#[cfg(test)]
+mod tests;

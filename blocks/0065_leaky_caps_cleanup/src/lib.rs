@@ -29,3 +29,6 @@ impl Migration for LeakyCaps {
 }
 
 plinth_block::migration!(LeakyCaps);
+
+#[cfg(test)]
+mod tests;

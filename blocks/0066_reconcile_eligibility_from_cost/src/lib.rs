@@ -44,3 +44,6 @@ impl Rule for Bridge {
 }
 
 plinth_block::rule!(Bridge);
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ const HOSTS: [Rule; 4] =
     [Rule::RequireLockTimeout, Rule::RequireStatementTimeout, Rule::BanUncommittedTransaction, Rule::TransactionNesting];
 
 /// Looks at a block's statements, all in one: a rule of squawk's may know that a table is new from a statement before.
-pub(super) fn findings(statements: &[RehearsedStatement], server: Option<&str>) -> Vec<Finding> {
+pub(crate) fn findings(statements: &[RehearsedStatement], server: Option<&str>, in_transaction: bool) -> Vec<Finding> {
     let mut text = String::new();
     let mut ends: Vec<(usize, u64)> = Vec::new();
     for statement in statements {
@@ -20,7 +20,7 @@ pub(super) fn findings(statements: &[RehearsedStatement], server: Option<&str>) 
         ends.push((text.len(), statement.number));
     }
     let mut linter = Linter::with_rules(&[], &HOSTS);
-    linter.settings.assume_in_transaction = true;
+    linter.settings.assume_in_transaction = in_transaction;
     if let Some(version) = server.and_then(|version| version.parse::<Version>().ok()) {
         linter.settings.pg_version = version;
     }
@@ -53,7 +53,7 @@ mod tests {
             estimate: None,
         };
         let statements: Vec<RehearsedStatement> = statements.iter().enumerate().map(statement).collect();
-        findings(&statements, Some("17")).into_iter().map(|finding| (finding.statement, finding.rule)).collect()
+        findings(&statements, Some("17"), true).into_iter().map(|finding| (finding.statement, finding.rule)).collect()
     }
 
     #[test]

@@ -4,7 +4,7 @@ pub(crate) mod baseline;
 mod block;
 mod contest;
 mod failure;
-mod findings;
+pub(crate) mod findings;
 pub(crate) mod history;
 mod look;
 mod outside;

@@ -222,7 +222,7 @@ fn told(report: &BlockReport, observed: Observed, server: Option<&str>) -> Rehea
         _ => Rehearsed::Failed,
     };
     let mut statements = observed.statements;
-    let findings = findings(&statements, server);
+    let findings = findings(&statements, server, true);
     for statement in &mut statements {
         statement.sql = shown(&statement.sql, SQL);
     }

@@ -81,6 +81,8 @@ pub(super) enum Command {
     },
     /// Make a block's crate that builds and whose tests pass
     New(super::new::NewArguments),
+    /// Test a block alone, on a PostgreSQL of its own: run, run again without effect, kills, two at once, effects against the manifest
+    Test(super::test::TestArguments),
     /// Build the components of a block's crate, or of a folder of crates
     Build(super::build::BuildArguments),
     /// Tell what a component file says about itself; needs no database

@@ -10,6 +10,7 @@ mod new;
 mod print;
 mod rehearsal;
 mod signal;
+mod test;
 
 use crate::{BootError, Host};
 use arguments::{Arguments, Command, Format, PlanFormat, Shared};
@@ -30,7 +31,7 @@ const INTERRUPTED: u8 = 130;
 /// Runs the command with the program's arguments.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    log(arguments.verbose);
+    log(arguments.verbose, &arguments.command);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return refused(&format!("the runtime cannot be started: {error}"), FAILED),
@@ -41,8 +42,10 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-fn log(verbose: u8) {
+fn log(verbose: u8, command: &Command) {
     let default = match verbose {
+        // Of the hundred boots of a test only the result is read.
+        0 if matches!(command, Command::Test(_)) => "plinth=error",
         0 => "plinth=info",
         1 => "plinth=debug",
         _ => "plinth=trace,tokio_postgres=debug",
@@ -89,6 +92,7 @@ async fn command(command: Command) -> u8 {
         Command::Status { shared, format } => on_database(shared, |host| host, |host| status(host, format)).await,
         Command::Verify { shared, format } => on_database(shared, |host| host, |host| verify(host, format)).await,
         Command::New(arguments) => new::new(&arguments),
+        Command::Test(arguments) => test::test(arguments).await,
         Command::Build(arguments) => build::command(&arguments),
         Command::Inspect { file, format } => inspect::inspect(&file, format),
     }

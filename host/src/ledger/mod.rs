@@ -1,6 +1,8 @@
 //! The ledger: the schema in the database that keeps boots and outcomes.
 
 mod adopt;
+#[cfg(feature = "cli")]
+mod forget;
 mod history;
 mod known;
 mod look;

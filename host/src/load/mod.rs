@@ -128,6 +128,22 @@ impl Components {
         Components::collect(self.0.into_iter().chain(other.0).map(|component| (component.source.to_string(), Ok(component))))
     }
 
+    /// A set of one.
+    #[cfg(feature = "cli")]
+    pub(crate) fn one(component: Component) -> Components {
+        Components(vec![component])
+    }
+
+    /// Puts two sets together; of an id that is in both, ours stays.
+    #[cfg(feature = "cli")]
+    pub(crate) fn or(mut self, other: Components) -> Components {
+        let new = other.0.into_iter().filter(|one| !self.0.iter().any(|ours| ours.manifest.id == one.manifest.id));
+        let new: Vec<Component> = new.collect();
+        self.0.extend(new);
+        self.0.sort_unstable_by(|a, b| a.manifest.id.cmp(&b.manifest.id));
+        self
+    }
+
     fn collect(loaded: impl Iterator<Item = (String, Result<Component, Problem>)>) -> Result<Components, LoadError> {
         let (mut components, mut problems) = (Vec::<Component>::new(), Vec::new());
         let mut first: HashMap<String, String> = HashMap::new();

@@ -12,7 +12,7 @@ CARGO ?= cargo
 WASM_TARGET_DIR := $(CURDIR)/target/wasm
 PACKAGE := $(CURDIR)/target/postgres
 
-.PHONY: help run test unit packaged lint format blocks guests postgres bench toolchains clean
+.PHONY: help run test unit alone packaged lint format blocks guests postgres bench toolchains clean
 
 help: ## Tell the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -21,11 +21,15 @@ run: blocks postgres ## The tour: data as in production, two boots, a rule remov
 	$(CARGO) build --locked -p plinth -p plinth-tests
 	@target/debug/tour
 
-test: unit packaged toolchains ## Everything: unit tests, cases, attacks, the real command, two PostgreSQLs, both toolchains
+test: unit alone packaged toolchains ## Everything: unit tests, cases, attacks, the real command, two PostgreSQLs, both toolchains
 
 unit: blocks guests postgres
 	$(CARGO) build --locked --workspace
 	$(CARGO) test --locked --workspace
+
+# The blocks' own tests, natively: they need neither a component nor the host.
+alone:
+	CARGO_TARGET_DIR=$(CURDIR)/target $(CARGO) test --locked --manifest-path blocks/Cargo.toml --workspace
 
 # The server that `--embedded` falls back on, on machines that have one of their own as well.
 packaged: unit
@@ -44,7 +48,7 @@ lint: ## Formatting, clippy without warnings, documentation
 	$(CARGO) clippy --locked -p plinth --no-default-features -- -D warnings
 	CARGO_TARGET_DIR=$(WASM_TARGET_DIR) $(CARGO) clippy --locked --manifest-path blocks/Cargo.toml --workspace -- -D warnings
 	CARGO_TARGET_DIR=$(WASM_TARGET_DIR) $(CARGO) clippy --locked --manifest-path tests/guests/Cargo.toml --workspace -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps -p plinth -p plinth-embedded -p plinth-block -p plinth-manifest
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps -p plinth -p plinth-embedded -p plinth-block -p plinth-test -p plinth-manifest
 
 format: ## Format everything
 	$(CARGO) fmt --all

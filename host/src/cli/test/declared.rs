@@ -25,6 +25,11 @@ impl Relations {
         }
         relations
     }
+
+    /// Whether a relation of that name is there.
+    pub(super) fn has(&self, name: &str) -> bool {
+        name.parse().is_ok_and(|table: TableName| self.0.contains_key(&table))
+    }
 }
 
 /// Columns and tables that the manifest names, in whatever way.

@@ -17,7 +17,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::sync::{Barrier, Semaphore};
+use tokio::sync::{Barrier, Semaphore, SemaphorePermit};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 /// How long a host may take that is to do a block's work. Its own deadlines end it long before.
@@ -31,8 +31,8 @@ const ERRORS: &str = "errors";
 pub(super) struct Stage {
     server: Server,
     cache: Option<PathBuf>,
-    /// At most so many hosts at once.
-    hosts: Semaphore,
+    /// At most so many steps at once, since each has a database of its own.
+    turns: Semaphore,
     number: AtomicU32,
 }
 
@@ -48,11 +48,16 @@ pub(super) struct Ended {
 }
 
 impl Stage {
-    pub(super) async fn new(hosts: usize) -> anyhow::Result<Stage> {
+    pub(super) async fn new(jobs: usize) -> anyhow::Result<Stage> {
         let start = || Server::builder().in_memory(true).durable(false).setting("max_connections", "200").start();
         let server = tokio::task::spawn_blocking(start).await??;
         let cache = std::env::var_os("PLINTH_CACHE").map(PathBuf::from).or_else(|| crate::cli::arguments::cache("compiled"));
-        Ok(Stage { server, cache, hosts: Semaphore::new(hosts), number: AtomicU32::new(0) })
+        Ok(Stage { server, cache, turns: Semaphore::new(jobs), number: AtomicU32::new(0) })
+    }
+
+    /// Waits for a turn.
+    pub(super) async fn turn(&self) -> anyhow::Result<SemaphorePermit<'_>> {
+        Ok(self.turns.acquire().await?)
     }
 
     /// Ends the server.
@@ -146,9 +151,7 @@ impl Stage {
 
     /// Boots in this process.
     pub(super) async fn boot(&self, database: &str, components: &Path) -> anyhow::Result<Report> {
-        let host = self.host(database, components)?;
-        let _turn = self.hosts.acquire().await?;
-        host.boot().await.map_err(told)
+        self.host(database, components)?.boot().await.map_err(told)
     }
 
     /// Boots in a process of its own, and kills it when answer `kill` came.
@@ -159,8 +162,6 @@ impl Stage {
         kill: Option<u64>,
         start: Option<Arc<Barrier>>,
     ) -> anyhow::Result<Ended> {
-        // Two that wait for each other must not wait for a turn as well.
-        let _turn = if start.is_none() { Some(self.hosts.acquire().await?) } else { None };
         let proxy = Proxy::start(self.server.socket_folder(), kill, start)?;
         let mut child = self.spawn(database, components, &proxy)?;
         let killed = tokio::select! {

@@ -71,6 +71,8 @@ pub(super) async fn test(stage: Arc<Stage>, subject: Subject, others: Arc<Compon
 }
 
 async fn tried(stage: Arc<Stage>, subject: Subject, others: &Components, mut tested: Tested) -> Tested {
+    let turns = stage.clone();
+    let turn = turns.turn().await;
     let started = Instant::now();
     let ready = prepare(&stage, &subject, others, &mut tested).await;
     let message = ready.as_ref().map(|_| fixture(&subject, &tested)).map_err(|error| format!("{error:#}"));
@@ -91,11 +93,15 @@ async fn tried(stage: Arc<Stage>, subject: Subject, others: &Components, mut tes
     let started = Instant::now();
     let ran = trial.run().await;
     let done = trial.note("run", started, ran);
+    drop(turn);
     let Some((database, report)) = done else { return skip(trial.tested, &[]) };
     macro_rules! step {
         ($name:literal, $step:expr) => {
+            let stage = trial.stage.clone();
+            let turn = stage.turn().await;
             let started = Instant::now();
             let seen = $step.await;
+            drop(turn);
             trial.note($name, started, seen.map(|message| (message, ())));
         };
     }
@@ -103,7 +109,10 @@ async fn tried(stage: Arc<Stage>, subject: Subject, others: &Components, mut tes
     step!("run again", trial.again(&database));
     let _ = trial.stage.remove(&database).await;
     step!("same result", trial.same());
-    step!("kills", trial.kills());
+    // Each kill waits for a turn of its own.
+    let started = Instant::now();
+    let seen = trial.kills().await;
+    trial.note("kills", started, seen.map(|message| (message, ())));
     step!("two at once", trial.two());
     step!("manifest", trial.manifest(&report));
     let _ = trial.stage.remove(&trial.base).await;
@@ -418,6 +427,9 @@ impl Trial {
         }
         // Both before and after: a block may drop what it reads.
         let mut rows = self.stage.rows::<3>(&self.base, Relations::QUERY).await?;
+        // An index is locked with its table, and what the block made itself was nobody's to wait for.
+        let there = Relations::read(rows.clone());
+        self.tested.locks.retain(|lock| there.has(&lock.object));
         let database = self.stage.copy(&self.base).await?;
         self.stage.boot(&database, &self.components()).await?;
         rows.extend(self.stage.rows::<3>(&database, Relations::QUERY).await?);
@@ -491,6 +503,7 @@ struct Kill {
 
 impl Kill {
     async fn at(&self, answer: u64) -> anyhow::Result<Left> {
+        let _turn = self.stage.turn().await?;
         let database = self.stage.copy(&self.base).await?;
         self.stage.process(&database, &self.components, Some(answer), None).await?;
         let found = self.stage.snapshot(&database).await?.without(&self.unsteady);

@@ -1,0 +1,212 @@
+//! A block, written and tested alone: `plinth new`, `plinth build`, `plinth test`.
+
+use plinth_tests::{blocks, guest, guests, plinth, root};
+use serde_json::Value;
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+fn said(output: &Output) -> String {
+    format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// `plinth test … --format json`: whether it passed, and the blocks by id.
+fn tested(command: &mut Command) -> (bool, Value) {
+    let output = command.args(["--format", "json"]).output().unwrap();
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", said(&output)));
+    assert_eq!(output.status.code(), Some(if told["passed"] == true { 0 } else { 1 }), "{}", said(&output));
+    (output.status.success(), told)
+}
+
+fn check<'a>(told: &'a Value, block: &str, name: &str) -> (&'a str, &'a str) {
+    let blocks = told["blocks"].as_array().unwrap();
+    let block = blocks.iter().find(|found| found["id"] == block).unwrap_or_else(|| panic!("no {block} in {told:#}"));
+    let checks = block["checks"].as_array().unwrap();
+    let check = checks.iter().find(|found| found["name"] == name).unwrap_or_else(|| panic!("no {name} in {block:#}"));
+    (check["result"].as_str().unwrap(), check["message"].as_str().unwrap())
+}
+
+/// A folder with a component and a fixture beside it.
+fn beside(component: &[u8], name: &str, fixture: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(format!("{name}.wasm")), component).unwrap();
+    std::fs::create_dir(folder.path().join("fixtures")).unwrap();
+    std::fs::write(folder.path().join("fixtures/1.sql"), fixture).unwrap();
+    folder
+}
+
+/// The guests' table `t`, as in the other tests.
+const T: &str = "create table t (id int primary key, a int, b int, updated_at timestamptz);
+                 insert into t (id, a, b) select i, 0, 0 from generate_series(101, 110) i";
+
+fn guest_beside(name: &str, fixture: &str) -> tempfile::TempDir {
+    beside(&std::fs::read(guest(name)).unwrap(), name, fixture)
+}
+
+#[test]
+fn every_block_of_the_service_passes_alone() {
+    let (passed, told) = tested(plinth().arg("test").arg(root().join("blocks")).arg("--components").arg(blocks()));
+    assert!(passed, "{told:#}");
+    let all = told["blocks"].as_array().unwrap();
+    assert_eq!(all.len(), std::fs::read_dir(blocks()).unwrap().count(), "every block was tested");
+    for block in all {
+        let id = block["id"].as_str().unwrap();
+        assert!(root().join("blocks").join(id).join("src/tests.rs").is_file(), "{id} has tests of its own");
+        assert_eq!(block["required"].as_array().unwrap().len(), 0, "{id} runs on its fixture alone");
+        let (_, kills) = check(&told, id, "kills");
+        assert!(kills.contains("as before") && kills.contains("as after"), "{id}: {kills}");
+        assert!(!block["statements"].as_array().unwrap().is_empty(), "{id}: {block:#}");
+        assert!(block["notes"].as_array().unwrap().iter().all(|note| !note.as_str().unwrap().contains("nothing to do")), "{id}");
+    }
+}
+
+/// What stayed green with the stub that compared SQL text.
+#[test]
+fn case_22_if_not_exists_turned_into_if_exists_is_caught() {
+    let mut mutated = 0;
+    for entry in std::fs::read_dir(blocks()).unwrap() {
+        let path = entry.unwrap().path();
+        let id = path.file_stem().unwrap().to_str().unwrap();
+        let fixture = root().join("blocks").join(id).join("fixtures");
+        let component = std::fs::read(&path).unwrap();
+        // As long as the original, so that the component stays one.
+        let Some(changed) = replaced(&component, b"if not exists", b"if     exists") else { continue };
+        mutated += 1;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("mutated.wasm");
+        std::fs::write(&file, changed).unwrap();
+        let (passed, told) = tested(plinth().arg("test").arg(&file).arg("--fixtures").arg(&fixture));
+        assert!(!passed, "{id} passed with IF EXISTS: {told:#}");
+        assert_eq!(check(&told, id, "run").0, "failed", "{id}");
+    }
+    assert!(mutated >= 5, "{mutated} blocks say IF NOT EXISTS");
+}
+
+fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Option<Vec<u8>> {
+    assert_eq!(from.len(), to.len());
+    let mut out = bytes.to_vec();
+    let places: Vec<usize> = (0..bytes.len() - from.len()).filter(|place| bytes[*place..].starts_with(from)).collect();
+    for place in &places {
+        out[*place..place + to.len()].copy_from_slice(to);
+    }
+    (!places.is_empty()).then_some(out)
+}
+
+/// A second run without IF NOT EXISTS: found where the block may run twice by its manifest.
+#[test]
+fn case_22_a_block_that_may_run_twice_and_cannot_is_caught() {
+    let id = "0031_test_results_suite_executed_idx";
+    let component = std::fs::read(blocks().join(format!("{id}.wasm"))).unwrap();
+    let changed = replaced(&component, b"if not exists", b"             ").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mutated.wasm");
+    std::fs::write(&file, changed).unwrap();
+    let fixture = root().join("blocks").join(id).join("fixtures");
+    let (passed, told) = tested(plinth().arg("test").arg(&file).arg("--fixtures").arg(&fixture));
+    assert!(!passed, "{told:#}");
+    assert_eq!(check(&told, id, "run").0, "passed");
+    let (result, message) = check(&told, id, "run again");
+    assert!(result == "failed" && message.contains("may run twice") && message.contains("already exists"), "{message}");
+}
+
+#[test]
+fn a_block_that_leaves_what_it_did_not_declare_is_caught() {
+    let folder = guest_beside("writes_elsewhere", T);
+    let (passed, told) = tested(plinth().arg("test").arg(folder.path()));
+    assert!(!passed);
+    let (_, message) = check(&told, "writes_elsewhere", "run");
+    assert!(message.contains("add \"t.updated_at\" to writes"), "{message}");
+    assert_eq!(check(&told, "writes_elsewhere", "kills").0, "skipped");
+}
+
+#[test]
+fn a_rule_that_does_not_converge_is_caught() {
+    let folder = guest_beside("counts_b", T);
+    let (passed, told) = tested(plinth().arg("test").arg(folder.path()));
+    assert!(!passed, "{told:#}");
+}
+
+#[test]
+fn what_a_block_requires_comes_from_the_blocks_that_provide_it() {
+    let folder = guest_beside("missing_column", T);
+    let command = || {
+        let mut command = plinth();
+        command.arg("test").arg(folder.path().join("missing_column.wasm"));
+        command
+    };
+    let (passed, told) = tested(&mut command());
+    let (result, message) = check(&told, "missing_column", "fixture");
+    assert!(!passed && result == "failed" && message.contains("--with"), "{message}");
+    let with = guests(&["provides_column"]);
+    let (passed, told) = tested(command().arg("--with").arg(with.path()));
+    for step in ["fixture", "run", "kills", "two at once"] {
+        assert_eq!(check(&told, "missing_column", step).0, "passed", "{told:#}");
+    }
+    // The guest states no post-condition, which is a failure of its own.
+    assert!(!passed && check(&told, "missing_column", "post-conditions").1.contains("states none"), "{told:#}");
+    assert_eq!(told["blocks"][0]["required"][0], "provides_column");
+}
+
+#[test]
+fn a_fixture_that_fails_is_named_and_the_results_are_read_by_a_build_server() {
+    let folder = guest_beside("claims", "create table t (id int primary key)");
+    let junit = |folder: &Path| {
+        let output = plinth().arg("test").arg(folder).args(["--format", "junit"]).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    std::fs::write(folder.path().join("fixtures/2.sql"), "insert into nowhere values ('<&>')").unwrap();
+    let (code, xml) = junit(folder.path());
+    assert_eq!(code, Some(1));
+    assert!(xml.contains("<testsuite name=\"claims\"") && xml.contains("2.sql: relation &quot;nowhere&quot;"), "{xml}");
+    std::fs::remove_file(folder.path().join("fixtures/2.sql")).unwrap();
+    let (code, xml) = junit(folder.path());
+    assert!(xml.contains("name=\"kills\"") && xml.ends_with("</testsuites>\n"), "{code:?} {xml}");
+}
+
+#[test]
+fn wrong_paths_are_usage() {
+    let empty = tempfile::tempdir().unwrap();
+    let output = plinth().arg("test").arg(empty.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("neither crates of blocks nor components"), "{}", said(&output));
+    let output = plinth().args(["new", "Bad Id", "--kind", "rule"]).current_dir(empty.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("is no block id"), "{}", said(&output));
+}
+
+/// The whole way, in a folder that knows nothing of this repository but where the SDK is.
+#[test]
+fn new_blocks_build_and_their_tests_pass_outside_of_the_repository() {
+    let outside = tempfile::tempdir().unwrap();
+    let kinds = ["migration", "rule"];
+    for kind in kinds {
+        let output = plinth()
+            .args(["new", &format!("0070_new-{kind}"), "--kind", kind, "--sdk"])
+            .arg(root())
+            .current_dir(outside.path())
+            .output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        // Compiled dependencies of this workspace serve the crate's own tests too.
+        let folder = outside.path().join(format!("0070_new-{kind}"));
+        let output = Command::new("cargo")
+            .arg("test")
+            .current_dir(&folder)
+            .env("CARGO_TARGET_DIR", root().join("target/outside"))
+            .output();
+        let output = output.unwrap();
+        assert!(output.status.success() && said(&output).contains("1 passed"), "{kind}: {}", said(&output));
+    }
+    let output = plinth().args(["new", "0070_new-rule", "--kind", "rule"]).current_dir(outside.path()).output().unwrap();
+    assert!(output.status.code() == Some(2) && said(&output).contains("nothing in it was touched"), "{}", said(&output));
+    let mut command = plinth();
+    command
+        .arg("test")
+        .arg(outside.path())
+        .env("PLINTH_TOOLS", root().join("target/tools"))
+        .env("XDG_CACHE_HOME", root().join("target/outside"));
+    let (passed, told) = tested(&mut command);
+    assert!(passed, "{told:#}");
+    assert_eq!(told["blocks"].as_array().unwrap().len(), kinds.len());
+}

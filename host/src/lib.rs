@@ -55,7 +55,7 @@ pub use report::{
     BlockReport, BootReport, BootState, ErrorClass, Estimate, Evidence, Finding, HeldLock, JournalLine, LastEffect, Lock,
     ObjectChange, Outcome, Rehearsal, Rehearsed, RehearsedBlock, RehearsedStatement, Report, ReportError, Retry, RowCounts,
 };
-pub use sandbox::{CacheError, Limits};
+pub use sandbox::{CacheError, LimitError, Limits};
 
 /// What the server said, without the client's words around it.
 pub(crate) fn database_reason(error: &tokio_postgres::Error) -> String {

@@ -1,7 +1,7 @@
 //! An attack: a hostile block on a database of its own, and what must be true after it whatever it did.
 
 use crate::{TestDatabase, guest, guests, root};
-use plinth::{BootError, ErrorClass, Limits, ReportError};
+use plinth::{BootError, ErrorClass, Limits, Report, ReportError};
 use std::time::Duration;
 
 /// Short limits: an attack is over in seconds.
@@ -40,13 +40,23 @@ impl Attack {
 
     /// By statements, which the guest `sends` or `sends_declared` sends after a write.
     pub async fn by_statements(self, name: &str, statements: &[&str]) -> ReportError {
+        self.prepared(statements).await.by_guest(name).await
+    }
+
+    async fn prepared(self, statements: &[&str]) -> Attack {
         let attack = self.after("create table attack (n int generated always as identity, statement text, reads boolean)").await;
         let client = attack.database.client().await;
         for statement in statements {
             let reads = statement.trim_start().starts_with("select");
             client.execute("insert into attack (statement, reads) values ($1, $2)", &[statement, &reads]).await.unwrap();
         }
-        attack.by_guest(name).await
+        attack
+    }
+
+    /// Statements that are allowed after all: the report.
+    pub async fn succeeds(self, name: &str, statements: &[&str]) -> Report {
+        let attack = self.prepared(statements).await;
+        attack.database.host().limits(attack.limits).folder(guests(&[name]).path()).boot().await.unwrap()
     }
 
     /// By a component: it fails in bounded time, the error names its block, tables are as before, no session or lock is left, the

@@ -298,7 +298,15 @@ async fn nul_is_an_error_of_the_block() {
 #[tokio::test]
 async fn a_flood_of_host_calls_is_ended() {
     let error = breaks_contract("host_call_flood").await;
-    assert!(error.message.contains("calls") || error.message.contains("computed for longer"), "{error}");
+    assert!(
+        error.message.contains("more calls of the host than its 1000000") || error.message.contains("computed for longer"),
+        "{error}"
+    );
+    let mut few =
+        Attack::new().await.after("create table attack (statement text); insert into attack values ('host_call_flood')").await;
+    few.limits.calls = 1000;
+    let error = few.by_guest("breaks_contract").await;
+    assert!(error.message.contains("more calls of the host than its 1000"), "{error}");
 }
 
 #[tokio::test]
@@ -310,4 +318,26 @@ async fn a_panic_in_a_drop_is_a_panic() {
 #[tokio::test]
 async fn a_trap_after_the_first_write_undoes_it() {
     assert_eq!(breaks_contract("trap_after_first_write").await.class, ErrorClass::Sandbox);
+}
+
+#[tokio::test]
+async fn a_compile_bomb_is_not_waited_for() {
+    let functions: String = (0..20_000).map(|i| format!("(func (result i32) (i32.add (i32.const {i}) (i32.const 1)))")).collect();
+    let text = format!(
+        r#"(component (core module $m (@custom "plinth:manifest" "id = \"compile_bomb\"\nkind = \"migration\"\ntitle = \"t\"\n") {functions})
+            (core instance (instantiate $m)) (instance $migrate) (export "plinth:block/migrate@0.1.0" (instance $migrate)))"#
+    );
+    let mut attack = Attack::new().await;
+    attack.limits.compile = std::time::Duration::from_millis(100);
+    let error = attack.by_component("compile_bomb", &component(&text)).await;
+    assert!(error.message.contains("compiling it takes longer than 0.1 s"), "{error}");
+}
+
+/// Two blocks compute in one process; one is interrupted, the other one is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadline_is_of_one_block_alone() {
+    let quiet = async { Attack::new().await.succeeds("sends", &["select pg_sleep(2)"]).await };
+    let (error, report) = tokio::join!(attack("spin"), quiet);
+    assert!(error.message.contains("computed for longer than 1 s"), "{error}");
+    assert_eq!(report.boot.ran, 1);
 }

@@ -275,3 +275,92 @@ async fn an_error_text_that_steers_a_terminal() {
     assert!(error.message.contains("a\\u{1b}[2Jb") && error.message.len() < 5_000, "{error}");
     assert!(!told.contains('\u{1b}') && !told.contains('\u{7}'), "{told}");
 }
+
+#[tokio::test]
+async fn a_name_that_steers_a_terminal() {
+    let create = "create table \"evil\u{1b}[2J\nname\" (a int)";
+    let report = Attack::new().await.succeeds("sends", &[create]).await;
+    let object = &report.block("sends").unwrap().objects[0].object;
+    assert_eq!(object, "evil\\u{1b}[2J\\nname", "{report:?}");
+}
+
+/// What nothing but the end of its process ends: cancelled, then terminated, from another connection.
+#[tokio::test]
+async fn a_do_block_that_swallows_cancels_is_ended() {
+    let swallows = "do $$ begin loop begin perform pg_sleep(600); exception when query_canceled then null; end; end loop; end $$";
+    let error = declared(&[swallows]).await;
+    assert_eq!(error.class, ErrorClass::Budget);
+    assert!(error.message.contains("longer than 4 s") && error.sql.as_deref() == Some(swallows), "{error}");
+}
+
+/// A server process that does nothing at all any more: the host gives the connection up. The process is let go afterwards, so that
+/// the test can look at what was left behind.
+#[tokio::test]
+async fn a_server_that_hangs_is_given_up() {
+    let attack = Attack::new().await;
+    let (name, url) = (attack.database.name.clone(), attack.database.url.clone());
+    let stopper = tokio::spawn(async move {
+        let client = plinth_tests::connect(&url).await;
+        let asleep = format!(
+            "select pid from pg_stat_activity where datname = '{name}' and query like '%pg_sleep(3600)%' and state = 'active' and pid <> pg_backend_pid()"
+        );
+        let pid = loop {
+            if let Some(pid) = plinth_tests::value(&client, &asleep).await {
+                break pid;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        };
+        let signal = |signal: &str| std::process::Command::new("kill").args([signal, &pid]).status().unwrap();
+        assert!(signal("-STOP").success());
+        // Long enough for every step of the host's, and far shorter than the sleep.
+        let started = std::time::Instant::now();
+        let over = "select 1 from plinth.boots where state <> 'running'";
+        while plinth_tests::value(&client, over).await.is_none() && started.elapsed() < std::time::Duration::from_secs(55) {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        assert!(signal("-CONT").success());
+        started.elapsed()
+    });
+    let error = attack.by_statements("sends", &["select pg_sleep(3600)"]).await;
+    assert_eq!(error.class, ErrorClass::Budget);
+    assert!(error.message.contains("longer than 4 s"), "{error}");
+    assert!(stopper.await.unwrap() < std::time::Duration::from_secs(55), "the boot ended while the process still hung");
+}
+
+#[tokio::test]
+async fn a_row_of_300_mb_is_not_held() {
+    let mut attack = Attack::new().await;
+    attack.limits.wall = std::time::Duration::from_secs(50);
+    let error = attack.by_statements("sends", &["select repeat('x', 300000000)"]).await;
+    assert_eq!(error.class, ErrorClass::Budget, "{error}");
+    assert!(error.message.contains("answer-bytes"), "{error}");
+}
+
+#[tokio::test]
+async fn a_trillion_rows_are_not_read() {
+    let error = Attack::new().await.by_statements("sends", &["select generate_series(1, 1000000000000)"]).await;
+    assert!(error.message.contains("rows-per-query"), "{error}");
+    // Here the server works and no row comes: the clock ends it.
+    let error = Attack::new().await.by_statements("sends", &["select count(*) from generate_series(1, 1000000000000) i"]).await;
+    assert!(error.message.contains("longer than 4 s") || error.sqlstate.is_some(), "{error}");
+}
+
+#[tokio::test]
+async fn rows_and_bytes_of_a_block_are_bounded() {
+    for (name, most) in [("rows-per-block", "50"), ("bytes-per-block", "500"), ("bytes-per-query", "200")] {
+        let mut attack = Attack::new().await;
+        attack.limits.set(name, most).unwrap();
+        let hundred = "select repeat('x', 10) from generate_series(1, 30)";
+        let error = attack.by_statements("sends", &[hundred, hundred, hundred]).await;
+        assert!(error.message.contains(name), "{name}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_notices_is_bounded() {
+    let mut attack = Attack::new().await;
+    attack.limits.answer_bytes = 1 << 20;
+    let flood = "do $$ begin for i in 1..100000 loop raise warning 'notice % %', i, repeat('x', 100); end loop; end $$";
+    let error = attack.by_statements("sends_declared", &[flood]).await;
+    assert!(error.message.contains("answer-bytes"), "{error}");
+}

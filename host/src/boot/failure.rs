@@ -8,7 +8,7 @@ use crate::{
         session::FailedStatement,
     },
     ledger::FENCED,
-    report::{ErrorClass, ReportError, shown},
+    report::{ErrorClass, ReportError, shown, shown_name},
     sandbox::BlockError,
 };
 
@@ -65,8 +65,9 @@ impl ReportError {
     fn of_error(error: &Error) -> ReportError {
         match error {
             Error::Database(error) => ReportError {
-                sqlstate: Some(error.sqlstate.clone()),
-                object: object(error),
+                // A block can make up an error of its own.
+                sqlstate: Some(shown(&error.sqlstate, 5)),
+                object: object(error).as_deref().map(shown_name),
                 detail: error.detail.as_deref().map(|text| shown(text, MESSAGE)),
                 hint: hint(error),
                 ..ReportError::new(ErrorClass::Database, &error.message)

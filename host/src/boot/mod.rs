@@ -310,10 +310,23 @@ impl Boot<'_> {
         let cause = self.reports.iter().find_map(|report| report.error.as_ref().map(|error| (report.id.as_str(), error)));
         let closing = self.record.guarded(&self.record.close(BootState::Failed, self.round_trips() + 1, cause));
         // The failure is what matters: if the ledger cannot be told any more, the next boot marks this one as interrupted.
-        if let Err(error) = self.connection.send(&closing).await {
-            tracing::warn!(error = %crate::database_reason(&error), "the failed boot cannot be closed in the ledger");
-        }
+        self.tell(&closing).await;
         Err(BootError::Failed(Box::new(self.report(BootState::Failed))))
+    }
+
+    /// Tells the ledger something, on another connection if a block has cost us ours.
+    async fn tell(&self, statements: &str) {
+        let told = if self.connection.client().is_closed() {
+            match self.host.database.connect(&self.host.connection_name()).await {
+                Ok(other) => other.send(statements).await.map(drop).map_err(|error| crate::database_reason(&error)),
+                Err(error) => Err(error.to_string()),
+            }
+        } else {
+            self.connection.send(statements).await.map(drop).map_err(|error| crate::database_reason(&error))
+        };
+        if let Err(error) = told {
+            tracing::warn!(error, "a failure cannot be told to the ledger");
+        }
     }
 
     fn component(&self, id: &str) -> Option<&Component> {

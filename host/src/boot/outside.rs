@@ -29,9 +29,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a cancelled statement is waited for. An index that is built concurrently ends soon.
-const CANCELLED: Duration = Duration::from_secs(10);
-
 impl Boot<'_> {
     /// Runs a migration outside a transaction. `resumed` says that an earlier run did not finish. A pause, if it failed in a
     /// way that may pass: what it left is looked at before it runs again, as after a kill.
@@ -63,7 +60,9 @@ impl Boot<'_> {
             }
         };
         let record = format!("rollback; {}", self.record.guarded(&record));
-        if let Err(error) = self.connection.send(&record).await {
+        if self.connection.client().is_closed() {
+            self.tell(&record).await;
+        } else if let Err(error) = self.connection.send(&record).await {
             let told = ReportError::of_host(&error, "the outcome cannot be recorded");
             report.outcome = Outcome::Failed;
             report.error.get_or_insert(told);
@@ -96,6 +95,10 @@ impl Boot<'_> {
         running.session().fence(self.record.still());
         let worked = self.work_outside(&mut running, report).await;
         running.session().forget();
+        // A statement that did not heed its cancellation has cost us the connection.
+        if worked.is_err() && self.connection.client().is_closed() {
+            return worked;
+        }
         let look = format!("rollback; {}; {}", around_query(false), reach_query(&self.record.ledger.schema));
         let left = self.connection.send(&look).await.map_err(failed("the session cannot be looked at"))?;
         self.leave_outside().await?;
@@ -184,7 +187,7 @@ impl Boot<'_> {
             }
             Err(error) => {
                 if matches!(error, BlockError::Timeout(_)) {
-                    self.cancel_running().await;
+                    self.connection.end_with("select").await;
                 }
                 return Err(told(&error, running));
             }
@@ -198,17 +201,6 @@ impl Boot<'_> {
         match checks {
             Ok(checks) => ReportError::of_checks(&checks).map_or(Ok(()), Err),
             Err(error) => Err(told(&error, running)),
-        }
-    }
-
-    /// Ends the statement that runs; nothing else can be sent before it ends. A cancel that comes late hits the next
-    /// statement: that is one that does nothing.
-    async fn cancel_running(&self) {
-        self.connection.canceller().cancel().await;
-        for _ in 0..2 {
-            if let Ok(Ok(_)) = tokio::time::timeout(CANCELLED, self.connection.send("select")).await {
-                return;
-            }
         }
     }
 

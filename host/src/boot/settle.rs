@@ -34,9 +34,9 @@ impl Boot<'_> {
         let begin = format!("begin isolation level read committed read write; {}", settings(self.host));
         self.connection.send(&begin).await.map_err(|error| broken(first, ReportError::of_host(&error, "BEGIN")))?;
         let looked = self.settled(&ran).await;
-        if let Err(error) = self.connection.send("rollback").await {
+        if !self.connection.end_with("rollback").await {
             looked?;
-            return Err(broken(first, ReportError::of_host(&error, "ROLLBACK")));
+            return Err(broken(first, ReportError::new(ErrorClass::Connection, "the end of the boot cannot be rolled back")));
         }
         looked
     }

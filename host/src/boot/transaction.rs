@@ -21,9 +21,6 @@ use crate::{
 use plinth_manifest::{Kind, TableName};
 use std::{sync::Arc, time::Duration};
 
-/// How long a rollback may take before the connection is given up.
-const ROLLBACK: Duration = Duration::from_secs(10);
-
 /// A block's transaction, as far as it has come.
 pub(super) struct Transaction<'a> {
     boot: &'a Boot<'a>,
@@ -322,7 +319,12 @@ impl<'a> Transaction<'a> {
     /// Rolls back, whatever state it is in, and records what is to be recorded. False if the connection had to be given up.
     // Not `&self`: a guest's store is not Sync, and the boot's future is to be Send.
     pub(super) async fn roll_back(&mut self, record: &str) -> bool {
-        self.undo(format!("rollback; {TIDY}; {record}")).await
+        let undone = self.undo(format!("rollback; {TIDY}; {record}")).await;
+        // The server rolls back what a connection leaves that is gone.
+        if !undone && self.boot.connection.client().is_closed() {
+            self.boot.tell(record).await;
+        }
+        undone
     }
 
     /// Rolls a rehearsed block back, and nothing before it.
@@ -332,21 +334,6 @@ impl<'a> Transaction<'a> {
 
     async fn undo(&mut self, rollback: String) -> bool {
         self.running.session().forget();
-        let connection = &self.boot.connection;
-        let attempt = async { connection.send(&rollback).await.is_ok() };
-        tokio::pin!(attempt);
-        // A statement may still be running: it is cancelled, unless it ends by itself.
-        let canceller = connection.canceller();
-        let soon = tokio::time::timeout(Duration::from_millis(50), &mut attempt).await;
-        if let Ok(done) = soon {
-            return done;
-        }
-        canceller.cancel().await;
-        match tokio::time::timeout(ROLLBACK, attempt).await {
-            Ok(true) => true,
-            // A cancel that came late hit the rollback itself.
-            Ok(false) => connection.send(&rollback).await.is_ok(),
-            Err(_) => false,
-        }
+        self.boot.connection.end_with(&rollback).await
     }
 }

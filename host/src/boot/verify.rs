@@ -52,7 +52,7 @@ impl Verification {
 
 pub(crate) async fn verify(host: &Host) -> Result<Verification, BootError> {
     let loaded = Loaded::new(host)?;
-    let connection = Arc::new(host.database.connect(&host.connection_name()).await?);
+    let mut connection = Arc::new(host.database.connect(&host.connection_name()).await?);
     let known = known(host, &connection, &loaded.digest).await?;
     let sandbox = host.sandbox()?;
     let unreadable =
@@ -100,7 +100,10 @@ pub(crate) async fn verify(host: &Host) -> Result<Verification, BootError> {
             });
         }
         found.blocks.push(report);
-        connection.send("rollback").await.map_err(unreadable)?;
+        if !connection.end_with("rollback").await {
+            // A look that did not heed its cancellation has cost us the connection.
+            connection = Arc::new(host.database.connect(&host.connection_name()).await?);
+        }
     }
     Ok(found)
 }

@@ -139,6 +139,9 @@ pub(super) struct Shared {
     /// How long a block may take, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "900", value_parser = seconds)]
     block_timeout: Duration,
+    /// Any other limit of a block, such as memory=128M; a wrong name lists them all (repeatable)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = limit)]
+    limit: Vec<(String, String)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -178,6 +181,13 @@ fn seconds_or_none(text: &str) -> Result<Duration, String> {
     if text.trim() == "0" { Ok(Duration::ZERO) } else { seconds(text) }
 }
 
+/// A limit that can be set.
+fn limit(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("NAME=VALUE is expected")?;
+    Limits::default().set(name, value).map_err(|error| error.to_string())?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "a number of seconds is expected".to_owned())?;
     match Duration::try_from_secs_f64(seconds) {
@@ -188,12 +198,18 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 impl Shared {
     pub(super) fn host(self, database: Database) -> Host {
-        let limits = Limits {
+        let mut limits = Limits {
             lock: self.statement_lock_timeout,
             statement: self.statement_timeout,
             wall: self.block_timeout,
             ..Limits::default()
         };
+        for (name, value) in &self.limit {
+            if let Err(error) = limits.set(name, value) {
+                // The argument was looked at when it was read.
+                tracing::error!(%error, "a limit cannot be set");
+            }
+        }
         let host = Host::new(database)
             .folder(self.blocks)
             .expect(self.expect)

@@ -297,6 +297,11 @@ impl Connection {
         *self.process.get_or_init(|| async { backend::process(&self.client.cancel_token()).await }).await
     }
 
+    /// Where it leads to.
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
     /// What can cancel the statement that runs, from outside.
     pub(crate) fn canceller(&self) -> Canceller {
         Canceller { token: self.client.cancel_token(), database: self.database.clone(), server: self.server.clone() }

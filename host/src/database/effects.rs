@@ -6,7 +6,7 @@
 //! Locks are those of `pg_locks` before COMMIT.
 
 use super::simple::{ResultSets, literal, text};
-use crate::report::{Lock, ObjectChange, RowCounts};
+use crate::report::{Lock, ObjectChange, RowCounts, shown_name};
 use plinth_manifest::TableName;
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ impl Effects {
 
     /// Rows by the table's name with its schema.
     pub(crate) fn rows_by_name(&self) -> BTreeMap<String, RowCounts> {
-        self.rows.iter().map(|(table, counts)| (format!("{}.{}", table.schema, table.table), *counts)).collect()
+        self.rows.iter().map(|(table, counts)| (shown_name(&format!("{}.{}", table.schema, table.table)), *counts)).collect()
     }
 
     pub(crate) fn total_rows(&self) -> u64 {
@@ -86,7 +86,7 @@ pub(crate) fn locks_query(ledger: &str) -> String {
 }
 
 pub(crate) fn read_locks(sets: &ResultSets, place: usize) -> Vec<Lock> {
-    let lock = |row| Some(Lock { object: text(row, 0).or(text(row, 1))?.to_owned(), mode: text(row, 2)?.to_owned() });
+    let lock = |row| Some(Lock { object: shown_name(text(row, 0).or(text(row, 1))?), mode: text(row, 2)?.to_owned() });
     sets.set_from_end(place).iter().filter_map(lock).collect()
 }
 
@@ -158,7 +158,7 @@ pub(crate) fn read_youngest(sets: &ResultSets, place: usize) -> Option<u64> {
 
 pub(crate) fn read_objects(sets: &ResultSets, place: usize) -> Vec<ObjectChange> {
     let object = |row| {
-        Some(ObjectChange { kind: text(row, 0)?.to_owned(), object: text(row, 1)?.to_owned(), created: text(row, 2)? == "t" })
+        Some(ObjectChange { kind: text(row, 0)?.to_owned(), object: shown_name(text(row, 1)?), created: text(row, 2)? == "t" })
     };
     let mut objects: Vec<ObjectChange> = sets.set_from_end(place).iter().filter_map(object).collect();
     // Tables and columns first: that is what people look for.

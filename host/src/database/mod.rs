@@ -2,6 +2,7 @@
 
 mod backend;
 mod connect;
+mod ending;
 mod round_trips;
 pub(crate) mod simple;
 mod tls;

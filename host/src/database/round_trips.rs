@@ -1,27 +1,62 @@
-//! How often the server was waited for, counted where the bytes pass and not where somebody remembers to count.
+//! How often the server was waited for and how much it sent, counted where the bytes pass and not where somebody remembers to count.
 
 use std::{
     io,
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The number of round trips since it was reset: a read after at least one write is one.
+/// The number of round trips since it was reset: a read after at least one write is one. And a bound for what an answer may bring.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct RoundTrips(Arc<AtomicU64>);
+pub(crate) struct RoundTrips(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    trips: AtomicU64,
+    /// Bytes since the last write.
+    answer: AtomicU64,
+    /// The most of them; 0 is no bound.
+    most: AtomicU64,
+    exceeded: AtomicBool,
+}
 
 impl RoundTrips {
     pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.trips.load(Ordering::Relaxed)
     }
 
     pub(crate) fn reset(&self) {
-        self.0.store(0, Ordering::Relaxed);
+        self.0.trips.store(0, Ordering::Relaxed);
+    }
+
+    /// From here on the connection breaks if an answer brings more bytes. A row is held whole before anybody can look at it, so
+    /// this is the only place that bounds what the host holds.
+    pub(crate) fn bound_answers(&self, bytes: u64) {
+        self.0.most.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether it broke for that.
+    pub(crate) fn exceeded(&self) -> bool {
+        self.0.exceeded.load(Ordering::Relaxed)
+    }
+
+    fn read(&self, bytes: u64, first: bool) -> io::Result<()> {
+        if first {
+            self.0.trips.fetch_add(1, Ordering::Relaxed);
+            self.0.answer.store(0, Ordering::Relaxed);
+        }
+        let answer = self.0.answer.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        let most = self.0.most.load(Ordering::Relaxed);
+        if most > 0 && answer > most {
+            self.0.exceeded.store(true, Ordering::Relaxed);
+            return Err(io::Error::other("the server's answer is too large"));
+        }
+        Ok(())
     }
 }
 
@@ -42,9 +77,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let done = Pin::new(&mut self.socket).poll_read(cx, buf);
-        if self.wrote && buf.filled().len() > before {
-            self.wrote = false;
-            self.trips.0.fetch_add(1, Ordering::Relaxed);
+        let bytes = buf.filled().len().saturating_sub(before);
+        if bytes > 0 {
+            let first = std::mem::take(&mut self.wrote);
+            self.trips.read(bytes as u64, first)?;
         }
         done
     }

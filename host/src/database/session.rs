@@ -11,8 +11,11 @@ use crate::contract::{BudgetError, Column, DatabaseError, Error, Refusal, Rows, 
 use crate::events::Teller;
 use crate::sandbox::Limits;
 use futures_util::{StreamExt, pin_mut};
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio_postgres::{Statement, error::ErrorPosition, types::Type};
+
+/// How long the rest of a query that was cancelled may take to come.
+const DRAINED: Duration = Duration::from_secs(10);
 
 /// The statements of one block: counted, checked by the policy, limited.
 pub(crate) struct Session {
@@ -22,6 +25,9 @@ pub(crate) struct Session {
     limits: Limits,
     statements: u64,
     statement_budget: u64,
+    /// Rows and bytes that queries returned, all in all.
+    rows_read: u64,
+    bytes_read: u64,
     /// What a rolled back sub-step counted is no effect.
     counters: Counters,
     prepared: HashMap<String, Statement>,
@@ -60,8 +66,11 @@ impl Session {
         limits: Limits,
         statement_budget: Option<u64>,
     ) -> Session {
+        connection.trips().bound_answers(limits.answer_bytes);
         Session {
             connection,
+            rows_read: 0,
+            bytes_read: 0,
             policy,
             phase: Phase::Work,
             statement_budget: statement_budget.unwrap_or(limits.statements).min(limits.statements),
@@ -180,6 +189,16 @@ impl Session {
     }
 
     fn noted<T>(&mut self, done: Result<T, Error>) -> Result<T, Error> {
+        let done = done.map_err(|error| match error {
+            Error::Other(_) if self.connection.trips().exceeded() => budget(
+                "answer-bytes",
+                format!(
+                    "the server's answer has more than {} bytes: narrow the query, or read it in parts",
+                    self.limits.answer_bytes
+                ),
+            ),
+            error => error,
+        });
         if let Err(error) = &done {
             let sql = self.current.clone().unwrap_or_default();
             // The first failure is the cause; what PostgreSQL refuses after it (25P02) is not.
@@ -250,17 +269,14 @@ impl Session {
         while let Some(row) = stream.next().await {
             let row = row.map_err(|error| told(&error))?;
             bytes = bytes.saturating_add(row.raw_size_bytes());
-            if values.len() >= self.limits.rows_per_query {
-                return Err(budget(
-                    "rows-per-query",
-                    format!("the query returns more than {} rows: narrow it, or read it in parts", self.limits.rows_per_query),
-                ));
-            }
-            if bytes > self.limits.bytes_per_query {
-                return Err(budget(
-                    "bytes-per-query",
-                    format!("the query returns more than {} bytes: narrow it, or read it in parts", self.limits.bytes_per_query),
-                ));
+            self.rows_read += 1;
+            self.bytes_read = self.bytes_read.saturating_add(row.raw_size_bytes() as u64);
+            if let Err(error) = self.too_much(values.len(), bytes) {
+                // Whoever stops reading would be sent all the rest before the next answer.
+                connection.canceller().cancel().await;
+                let rest = async { while let Some(Ok(_)) = stream.next().await {} };
+                let _ = tokio::time::timeout(DRAINED, rest).await;
+                return Err(error);
             }
             let mut fields = Vec::with_capacity(types.len());
             for (place, of) in types.iter().enumerate() {
@@ -273,6 +289,33 @@ impl Session {
             values.push(fields);
         }
         Ok(Rows { columns, values, extra: Vec::new() })
+    }
+
+    /// Holds what a query and the block have read against the limits. `rows` were read before this one.
+    fn too_much(&self, rows: usize, bytes: usize) -> Result<(), Error> {
+        let limits = &self.limits;
+        let over = |limit: &str, most: u64, what: &str| {
+            Err(budget(
+                limit,
+                format!(
+                    "{what} more than {most} {}: narrow it, or read it in parts",
+                    if limit.starts_with("rows") { "rows" } else { "bytes" }
+                ),
+            ))
+        };
+        if rows >= limits.rows_per_query {
+            return over("rows-per-query", limits.rows_per_query as u64, "the query returns");
+        }
+        if bytes > limits.bytes_per_query {
+            return over("bytes-per-query", limits.bytes_per_query as u64, "the query returns");
+        }
+        if self.rows_read > limits.rows_per_block {
+            return over("rows-per-block", limits.rows_per_block, "the block's queries return");
+        }
+        if self.bytes_read > limits.bytes_per_block {
+            return over("bytes-per-block", limits.bytes_per_block, "the block's queries return");
+        }
+        Ok(())
     }
 
     async fn prepare(&mut self, statement: &str) -> Result<Statement, Error> {

@@ -16,6 +16,9 @@ use std::{
     thread,
 };
 
+/// The most of a problem that is shown, in bytes.
+const SHOWN: usize = 4_000;
+
 /// A block's component, loaded: its manifest is known, its code is not compiled.
 #[derive(Clone, Debug)]
 pub struct Component {
@@ -63,7 +66,8 @@ impl fmt::Display for LoadError {
             if place > 0 {
                 f.write_str("\n")?;
             }
-            write!(f, "{file}: {problem}")?;
+            // A file says what it likes.
+            write!(f, "{file}: {}", crate::report::shown(&problem.to_string(), SHOWN))?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ mod shown;
 
 pub use evidence::{Evidence, LastEffect};
 pub use rehearsal::{Estimate, Finding, HeldLock, Rehearsal, Rehearsed, RehearsedBlock, RehearsedStatement};
-pub(crate) use shown::{rows_told, shown};
+pub(crate) use shown::{rows_told, shown, shown_name};
 
 use plinth_manifest::Kind;
 use serde::{Deserialize, Serialize};

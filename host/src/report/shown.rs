@@ -35,14 +35,22 @@ pub(crate) fn rows_told(rows: &BTreeMap<String, RowCounts>) -> Vec<String> {
     rows.iter().map(of_table).collect()
 }
 
+/// A name that somebody else chose, on one line.
+pub(crate) fn shown_name(text: &str) -> String {
+    /// Longer than any name of PostgreSQL's with its schema and table.
+    const LONGEST: usize = 400;
+    shown(text, LONGEST).replace('\n', "\\n").replace('\t', "\\t")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::shown;
+    use super::{shown, shown_name};
 
     #[test]
     fn a_terminal_is_not_steered_and_a_giant_text_is_cut() {
         assert_eq!(shown("a\u{1b}[2Jb", 100), "a\\u{1b}[2Jb");
         assert_eq!(shown("ääää", 5), "ää… (4 bytes more)");
         assert_eq!(shown("two\nlines", 100), "two\nlines");
+        assert_eq!(shown_name("two\nlines\u{7}"), "two\\nlines\\u{7}");
     }
 }

@@ -6,7 +6,12 @@ use super::{
     guest::Guest,
 };
 use crate::{contract::Rights, load::Digest};
-use std::{path::Path, sync::Arc, thread, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
 use wasmtime::{
     Config, Engine, EngineWeak, InstanceAllocationStrategy,
     component::{Component, HasSelf, Linker},
@@ -21,6 +26,7 @@ pub(crate) struct Sandbox {
     engine: Engine,
     linker: Arc<Linker<Guest>>,
     cache: Option<Cache>,
+    compile: Duration,
 }
 
 impl Sandbox {
@@ -45,7 +51,7 @@ impl Sandbox {
         Rights::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(CacheError::Engine)?;
         tick(engine.weak());
         let cache = cache.map(|folder| Cache::open(folder, &engine)).transpose()?;
-        Ok(Sandbox { engine, linker: Arc::new(linker), cache })
+        Ok(Sandbox { engine, linker: Arc::new(linker), cache, compile: limits.compile })
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -61,11 +67,22 @@ impl Sandbox {
         if let Some(component) = self.cache.as_ref().and_then(|cache| cache.get(&self.engine, digest)) {
             return Ok(component);
         }
-        let component = Component::from_binary(&self.engine, bytes)?;
+        let component = self.compile_in_time(bytes.to_vec())?;
         if let Some(cache) = &self.cache {
             cache.put(digest, &component);
         }
         Ok(component)
+    }
+
+    /// Nothing can interrupt the compiler, so it has a thread of its own, which is not waited for longer than allowed.
+    fn compile_in_time(&self, bytes: Vec<u8>) -> Result<Component, wasmtime::Error> {
+        let (done, wait) = mpsc::channel();
+        let engine = self.engine.clone();
+        let compiler = thread::Builder::new().name("plinth-compiler".into());
+        compiler.spawn(move || done.send(Component::from_binary(&engine, &bytes)).ok())?;
+        wait.recv_timeout(self.compile).unwrap_or_else(|_| {
+            Err(wasmtime::Error::msg(format!("compiling it takes longer than {} s (compile)", self.compile.as_secs_f32())))
+        })
     }
 }
 

@@ -70,6 +70,8 @@ pub(super) struct Memory {
     bytes: usize,
     table_elements: usize,
     refused: Option<String>,
+    calls: u64,
+    most_calls: u64,
 }
 
 impl Memory {
@@ -77,12 +79,29 @@ impl Memory {
         let store = StoreLimitsBuilder::new()
             .memory_size(limits.memory)
             .table_elements(limits.table_elements)
-            .instances(20)
+            .instances(limits.instances)
             .memories(1)
             .tables(4)
             .trap_on_grow_failure(true)
             .build();
-        Memory { limits: store, bytes: limits.memory, table_elements: limits.table_elements, refused: None }
+        Memory {
+            limits: store,
+            bytes: limits.memory,
+            table_elements: limits.table_elements,
+            refused: None,
+            calls: 0,
+            most_calls: limits.calls,
+        }
+    }
+
+    /// The guest calls the host.
+    fn called(&mut self) -> wasmtime::Result<()> {
+        self.calls += 1;
+        if self.calls <= self.most_calls {
+            return Ok(());
+        }
+        self.refused = Some(format!("more calls of the host than its {}", self.most_calls));
+        Err(wasmtime::Error::msg("too many calls of the host"))
     }
 
     /// The limit that the guest ran into, if it did.
@@ -161,16 +180,19 @@ impl types::Host for Guest {}
 
 impl sql::Host for Guest {
     async fn execute(&mut self, statement: String, params: Vec<Value>) -> wasmtime::Result<Result<u64, Error>> {
+        self.memory.called()?;
         Ok(self.wait(async |session| session.execute(statement, params).await).await)
     }
 
     async fn query(&mut self, statement: String, params: Vec<Value>) -> wasmtime::Result<Result<Rows, Error>> {
+        self.memory.called()?;
         Ok(self.wait(async |session| session.query(statement, params).await).await)
     }
 }
 
 impl sql::HostSavepoint for Guest {
     async fn open(&mut self) -> wasmtime::Result<Result<Resource<SavepointHandle>, Error>> {
+        self.memory.called()?;
         match self.wait(Session::open_savepoint).await {
             Ok(number) => Ok(Ok(self.resources.push(SavepointHandle(number))?)),
             Err(error) => Ok(Err(error)),
@@ -178,11 +200,13 @@ impl sql::HostSavepoint for Guest {
     }
 
     async fn release(&mut self, savepoint: Resource<SavepointHandle>) -> wasmtime::Result<Result<(), Error>> {
+        self.memory.called()?;
         let number = self.resources.get(&savepoint)?.0;
         Ok(self.wait(async |session| session.release_savepoint(number).await).await)
     }
 
     async fn drop(&mut self, savepoint: Resource<SavepointHandle>) -> wasmtime::Result<()> {
+        self.memory.called()?;
         let number = self.resources.delete(savepoint)?.0;
         // A lost connection shows at the next statement, and at the latest at COMMIT.
         if let Err(error) = self.wait(async |session| session.roll_back_savepoint(number).await).await {
@@ -194,6 +218,7 @@ impl sql::HostSavepoint for Guest {
 
 impl journal::Host for Guest {
     async fn log(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
+        self.memory.called()?;
         let name = match level {
             Level::Debug => "debug",
             Level::Info | Level::Other(_) => "info",
@@ -205,6 +230,7 @@ impl journal::Host for Guest {
     }
 
     async fn panicked(&mut self, message: String) -> wasmtime::Result<()> {
+        self.memory.called()?;
         // `panicked at src/lib.rs:3:4:` and the message stand on lines of their own.
         self.journal.panic = Some(self.journal.shown(&message).replace('\n', " "));
         Ok(())

@@ -8,5 +8,5 @@ mod run;
 
 pub use cache::CacheError;
 pub(crate) use engine::Sandbox;
-pub use limits::Limits;
+pub use limits::{LimitError, Limits};
 pub(crate) use run::{BlockError, Ended, Running};

@@ -79,6 +79,7 @@ impl Sandbox {
             started: Instant::now(),
             wall,
             cpu: limits.cpu,
+            message_bytes: limits.message_bytes,
             sandbox: self.clone(),
         }
     }
@@ -94,6 +95,7 @@ pub(crate) struct Running {
     started: Instant,
     wall: Duration,
     cpu: Duration,
+    message_bytes: usize,
     sandbox: Sandbox,
 }
 
@@ -105,8 +107,8 @@ impl Running {
             Kind::Rule => "reconcile",
         };
         match self.call::<Outcome>(export).await? {
-            Outcome::Done(text) => Ok(Ended::Done(text.map(|text| crate::report::shown(&text, SHOWN)))),
-            Outcome::Deferred(reason) => Ok(Ended::Deferred(crate::report::shown(&reason, SHOWN))),
+            Outcome::Done(text) => Ok(Ended::Done(text.map(|text| crate::report::shown(&text, self.message_bytes)))),
+            Outcome::Deferred(reason) => Ok(Ended::Deferred(crate::report::shown(&reason, self.message_bytes))),
             Outcome::Other(other) => {
                 Err(BlockError::Unrunnable(format!("it ended in a way that this host does not know: {}", other.type_name)))
             }
@@ -145,13 +147,13 @@ impl Running {
         T: 'static,
     {
         let left = self.wall.saturating_sub(self.started.elapsed());
-        let wall = self.wall;
+        let (wall, most) = (self.wall, self.message_bytes);
         let called = tokio::time::timeout(left, self.enter::<T>(export)).await;
         match called {
             Err(_) => Err(BlockError::Timeout(wall)),
             Ok(Ok(Ok(done))) => Ok(done),
             Ok(Ok(Err(failure))) => Err(BlockError::GaveUp {
-                message: crate::report::shown(&failure.message, SHOWN),
+                message: crate::report::shown(&failure.message, most),
                 cause: failure.cause.map(Box::new),
             }),
             Ok(Err(error)) => Err(self.explain(&error)),
@@ -198,14 +200,13 @@ impl Running {
                 BlockError::Trapped("the block reached beyond its memory: its stack overflowed, or its code is broken".into())
             }
             Some(trap) => BlockError::Trapped(format!("the block's code broke: {trap}")),
-            None if self.instance.is_none() => BlockError::Unrunnable(crate::report::shown(&format!("{error:#}"), SHOWN)),
+            None if self.instance.is_none() => {
+                BlockError::Unrunnable(crate::report::shown(&format!("{error:#}"), self.message_bytes))
+            }
             None => BlockError::Trapped(format!(
                 "the block broke its contract: {}",
-                crate::report::shown(&format!("{error:#}"), SHOWN)
+                crate::report::shown(&format!("{error:#}"), self.message_bytes)
             )),
         }
     }
 }
-
-/// The most of a guest's text that is shown, in bytes.
-const SHOWN: usize = 4_000;

@@ -169,6 +169,12 @@ impl Manifest {
         if self.title.trim().is_empty() {
             return Err(("title", "the title is empty: say in a line what the block does".into()));
         }
+        if let Some((field, _)) = [("title", Some(&self.title)), ("team", self.team.as_ref())]
+            .into_iter()
+            .find(|(_, text)| text.is_some_and(|text| text.chars().any(char::is_control)))
+        {
+            return Err((field, "it contains a control character: it is shown to people in one line".into()));
+        }
         if self.kind == Kind::Rule && self.transaction == Transaction::None {
             return Err((
                 "transaction",

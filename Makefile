@@ -12,18 +12,18 @@ CARGO ?= cargo
 WASM_TARGET_DIR := $(CURDIR)/target/wasm
 PACKAGE := $(CURDIR)/target/postgres
 
-.PHONY: help run test unit alone packaged lint format blocks guests postgres bench toolchains clean
+.PHONY: help run test unit alone packaged lint format blocks guests generic postgres bench toolchains clean
 
 help: ## Tell the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
 
-run: blocks postgres ## The tour: data as in production, two boots, a rule removed, a third boot
+run: blocks generic postgres ## The tour: data as in production, two boots, a rule removed, a third boot
 	$(CARGO) build --locked -p plinth -p plinth-tests
 	@target/debug/tour
 
 test: unit alone packaged toolchains ## Everything: unit tests, cases, attacks, the real command, two PostgreSQLs, both toolchains
 
-unit: blocks guests postgres
+unit: blocks guests generic postgres
 	$(CARGO) build --locked --workspace
 	$(CARGO) test --locked --workspace
 
@@ -43,16 +43,19 @@ toolchains: ## Build a block with each of the two wasm toolchains
 lint: ## Formatting, clippy without warnings, documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --all --check --manifest-path blocks/Cargo.toml
+	$(CARGO) fmt --all --check --manifest-path sdk/sql/Cargo.toml
 	$(CARGO) fmt --all --check --manifest-path tests/guests/Cargo.toml
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked -p plinth --no-default-features -- -D warnings
 	CARGO_TARGET_DIR=$(WASM_TARGET_DIR) $(CARGO) clippy --locked --manifest-path blocks/Cargo.toml --workspace -- -D warnings
+	CARGO_TARGET_DIR=$(WASM_TARGET_DIR) $(CARGO) clippy --locked --manifest-path sdk/sql/Cargo.toml -- -D warnings
 	CARGO_TARGET_DIR=$(WASM_TARGET_DIR) $(CARGO) clippy --locked --manifest-path tests/guests/Cargo.toml --workspace -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps -p plinth -p plinth-embedded -p plinth-block -p plinth-test -p plinth-manifest
 
 format: ## Format everything
 	$(CARGO) fmt --all
 	$(CARGO) fmt --all --manifest-path blocks/Cargo.toml
+	$(CARGO) fmt --all --manifest-path sdk/sql/Cargo.toml
 	$(CARGO) fmt --all --manifest-path tests/guests/Cargo.toml
 
 blocks: ## Build the blocks into target/blocks, a file per id
@@ -60,6 +63,9 @@ blocks: ## Build the blocks into target/blocks, a file per id
 
 guests:
 	blocks/build.sh tests/guests target/guests guest_ --locked
+
+generic: ## Build the component that `plinth pack` writes SQL into; the command built after it carries it
+	blocks/build.sh sdk/sql target/generic block_ --locked
 
 postgres: ## Fetch server binaries, if the machine has none
 	host/postgres.sh

@@ -210,3 +210,92 @@ fn new_blocks_build_and_their_tests_pass_outside_of_the_repository() {
     assert!(passed, "{told:#}");
     assert_eq!(told["blocks"].as_array().unwrap().len(), kinds.len());
 }
+
+/// Writes a file, packs it, and returns what the command said and where the component would be.
+fn packed(folder: &Path, sql: &str) -> (Output, std::path::PathBuf) {
+    std::fs::write(folder.join("block.sql"), sql).unwrap();
+    let output = plinth().args(["pack", "block.sql"]).current_dir(folder).env("PATH", "").output().unwrap();
+    (output, folder.join("0072_packed.wasm"))
+}
+
+#[test]
+fn sql_alone_becomes_a_block_without_a_toolchain() {
+    let folder = beside(b"", "unused", T);
+    std::fs::remove_file(folder.path().join("unused.wasm")).unwrap();
+    let (output, component) = packed(
+        folder.path(),
+        "/*---
+id = \"0072_packed\"
+kind = \"rule\"
+title = \"a is at least one\"
+requires = [{ column = \"t.a\", type = \"integer\" }]
+writes = [\"t.a\"]
+---*/
+-- plinth: reconcile
+-- if: select exists (select from t where a < 1)
+update t set a = 1 where a < 1;
+
+-- plinth: verify
+-- nothing is below one
+select id from t where a < 1;
+select count(*) = 10 from t;
+",
+    );
+    assert!(output.status.success(), "{}", said(&output));
+    let (passed, told) = tested(plinth().arg("test").arg(&component));
+    assert!(passed, "{told:#}");
+    assert_eq!(told["blocks"][0]["rows"]["public.t"]["updated"], 10);
+    assert!(check(&told, "0072_packed", "post-conditions").1.starts_with("2 conditions hold"));
+}
+
+#[test]
+fn a_packed_migration_makes_functions_and_its_post_conditions_count() {
+    let folder = beside(b"", "unused", "create table t (id int primary key)");
+    std::fs::remove_file(folder.path().join("unused.wasm")).unwrap();
+    let file = |check: &str| {
+        format!(
+            "/*---
+id = \"0072_packed\"
+kind = \"migration\"
+title = \"a function and its column\"
+requires = [{{ table = \"t\" }}]
+provides = [{{ column = \"t.a\", type = \"integer\" }}, {{ function = \"one\" }}]
+allow = [\"create-function\"]
+---*/
+create function one() returns int language plpgsql as $$ begin return 1; -- plinth: verify
+end $$;
+alter table t add column a int default one();
+-- plinth: verify
+-- one is one
+{check};
+"
+        )
+    };
+    let (output, component) = packed(folder.path(), &file("select one() = 1"));
+    assert!(output.status.success(), "{}", said(&output));
+    let (passed, told) = tested(plinth().arg("test").arg(&component));
+    assert!(passed, "{told:#}");
+    let (output, component) = packed(folder.path(), &file("select one() = 2"));
+    assert!(output.status.success(), "{}", said(&output));
+    let (passed, told) = tested(plinth().arg("test").arg(&component));
+    assert!(!passed && check(&told, "0072_packed", "run").1.contains("one is one (it is not true)"), "{told:#}");
+}
+
+#[test]
+fn what_cannot_be_packed_is_told_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = "/*---\nid = \"0072_packed\"\nkind = \"rule\"\ntitle = \"t\"\n---*/\n";
+    for (rest, says) in [
+        ("update t set a = 1;\n-- plinth: verify\nselect true;", "block.sql: line 6: the block writes t.a"),
+        ("select 1;", "states no post-condition"),
+        ("select 1;\ncommit;\n-- plinth: verify\nselect true;", "block.sql: line 7: "),
+        ("select 1 fro t;\n-- plinth: verify\nselect true;", "block.sql: line 6: "),
+    ] {
+        let (output, component) = packed(folder.path(), &format!("{head}{rest}"));
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(said(&output).contains(says) && !component.exists(), "{}", said(&output));
+    }
+    let large = format!("{head}select '{}';\n-- plinth: verify\nselect true;", "x".repeat(2 << 20));
+    let (output, _) = packed(folder.path(), &large);
+    assert!(output.status.code() == Some(2) && said(&output).contains("there is room for 1048576"), "{}", said(&output));
+}

@@ -83,6 +83,8 @@ pub(super) enum Command {
     New(super::new::NewArguments),
     /// Test a block alone, on a PostgreSQL of its own: run, run again without effect, kills, two at once, effects against the manifest
     Test(super::test::TestArguments),
+    /// Make a component of a file with SQL, without any toolchain
+    Pack(super::pack::PackArguments),
     /// Build the components of a block's crate, or of a folder of crates
     Build(super::build::BuildArguments),
     /// Tell what a component file says about itself; needs no database

@@ -7,6 +7,7 @@ mod database;
 mod inspect;
 mod markdown;
 mod new;
+mod pack;
 mod print;
 mod rehearsal;
 mod signal;
@@ -93,6 +94,7 @@ async fn command(command: Command) -> u8 {
         Command::Verify { shared, format } => on_database(shared, |host| host, |host| verify(host, format)).await,
         Command::New(arguments) => new::new(&arguments),
         Command::Test(arguments) => test::test(arguments).await,
+        Command::Pack(arguments) => pack::pack(&arguments),
         Command::Build(arguments) => build::command(&arguments),
         Command::Inspect { file, format } => inspect::inspect(&file, format),
     }

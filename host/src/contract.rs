@@ -1,9 +1,11 @@
 //! What wasmtime makes of the contract. The types below are those of `wit/types.wit`.
 
+use plinth_manifest::Kind;
+
 pub(crate) use bindings::plinth::block::{journal, sql, types};
 pub(crate) use types::{
-    Array, BudgetError, Check, Column, DatabaseError, Dimension, Error, Failure, Interval, Outcome, Refusal, Rows, Scalar,
-    TypedText, Value, ValueError,
+    Array, Batch, BudgetError, Check, Column, DatabaseError, Dimension, Error, Failure, Interval, Outcome, Refusal, Rows, Scalar,
+    Stepped, TypedText, Value, ValueError,
 };
 
 #[allow(clippy::all, missing_docs, unused_qualifications, clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
@@ -17,6 +19,15 @@ mod bindings {
 }
 
 pub(crate) use bindings::Rights;
+
+/// The interface that a block of a kind exports.
+pub(crate) fn exported_by(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Migration => "migrate",
+        Kind::Rule => "reconcile",
+        Kind::Backfill => "fill",
+    }
+}
 
 /// The version of the contract that this host speaks: components of the same 0.x track link.
 pub(crate) const VERSION: (u64, u64) = (0, 1);

@@ -1,5 +1,6 @@
 //! What a boot tells while it runs: events as they happen, and where it stands, for an API's health endpoint.
 
+use crate::ledger::Place;
 use crate::report::{BlockReport, BootState, Outcome, RowCounts, shown};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 use std::{
@@ -60,6 +61,23 @@ pub enum Event {
         duration_ms: f64,
         /// Why it failed.
         error: Option<String>,
+    },
+    /// A batch of a backfill is committed.
+    Batch {
+        /// The block.
+        block: String,
+        /// Which batch it was, counted from 1 over all boots.
+        number: u64,
+        /// Rows that the backfill changed, this batch included.
+        rows: u64,
+        /// How far it has come, as the block counts.
+        done: Option<u64>,
+        /// Of how much.
+        total: Option<u64>,
+        /// Milliseconds that the batch took.
+        duration_ms: f64,
+        /// Rows that the next batch may have.
+        next_rows: u64,
     },
     /// Something failed that may pass: it is tried again after a pause.
     Retrying {
@@ -125,6 +143,14 @@ pub struct Progress {
     pub sql: Option<String>,
     /// When it was sent.
     pub statement_since: Option<Instant>,
+    /// Batches of the backfill that runs, over all boots.
+    pub batches: u64,
+    /// Rows that they changed.
+    pub rows: u64,
+    /// How far the backfill has come, as it counts itself.
+    pub done: Option<u64>,
+    /// Of how much.
+    pub total: Option<u64>,
     /// Who is waited for.
     pub holder: Option<String>,
     /// Why the last try failed.
@@ -134,7 +160,7 @@ pub struct Progress {
 impl Serialize for Progress {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let seconds = |since: Option<Instant>| since.map(|since| (since.elapsed().as_secs_f64() * 10.0).round() / 10.0);
-        let mut fields = serializer.serialize_struct("Progress", 12)?;
+        let mut fields = serializer.serialize_struct("Progress", 16)?;
         fields.serialize_field("stage", &self.stage)?;
         fields.serialize_field("seconds", &seconds(self.since))?;
         fields.serialize_field("boot", &self.boot)?;
@@ -145,6 +171,10 @@ impl Serialize for Progress {
         fields.serialize_field("statement", &self.statement)?;
         fields.serialize_field("sql", &self.sql)?;
         fields.serialize_field("statement_seconds", &seconds(self.statement_since))?;
+        fields.serialize_field("batches", &self.batches)?;
+        fields.serialize_field("rows", &self.rows)?;
+        fields.serialize_field("done", &self.done)?;
+        fields.serialize_field("total", &self.total)?;
         fields.serialize_field("holder", &self.holder)?;
         fields.serialize_field("cause", &self.cause)?;
         fields.end()
@@ -218,6 +248,7 @@ impl Teller {
             }
             (progress.place, progress.block, progress.block_since) = (place, Some(id.to_owned()), now);
             (progress.statement, progress.sql, progress.statement_since) = (0, None, None);
+            (progress.batches, progress.rows, progress.done, progress.total) = (0, 0, None, None);
             of = progress.of;
         });
         tracing::info!(block = id, "running {place} of {of}");
@@ -232,6 +263,23 @@ impl Teller {
             block.clone_from(&progress.block);
         });
         self.tell(|| Event::Statement { block: block.unwrap_or_default(), number, sql });
+    }
+
+    pub(crate) fn batch(&self, block: &str, place: &Place, next_rows: u64, took: Duration) {
+        let rows = place.total_rows();
+        tracing::debug!(block, number = place.batches, rows, next_rows, "a batch took {} ms", took.as_millis());
+        self.progress.send_modify(|progress| {
+            (progress.batches, progress.rows, progress.done, progress.total) = (place.batches, rows, place.done, place.total);
+        });
+        self.tell(|| Event::Batch {
+            block: block.to_owned(),
+            number: place.batches,
+            rows,
+            done: place.done,
+            total: place.total,
+            duration_ms: (took.as_secs_f64() * 1e6).round() / 1e3,
+            next_rows,
+        });
     }
 
     pub(crate) fn ended(&self, report: &BlockReport) {

@@ -185,6 +185,36 @@ impl Host {
         boot::boot_until(self, stop).await
     }
 
+    /// Runs the backfills that say `when = "background"` and are not done yet, one after the other, each under a lock of its own. For a
+    /// task beside the API: [`Host::boot`] leaves them, and the API listens while they go on. What waits for them runs at the next boot.
+    ///
+    /// ```no_run
+    /// # async fn start(host: plinth::Host) -> Result<(), plinth::BootError> {
+    /// host.boot().await?;
+    /// tokio::spawn(async move {
+    ///     if let Err(error) = host.background().await {
+    ///         eprintln!("{error}");
+    ///     }
+    /// });
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Host::boot`]. Batches that were committed stay; the next run goes on after them.
+    pub async fn background(&self) -> Result<Report, BootError> {
+        self.background_until(std::future::pending()).await
+    }
+
+    /// Like [`Host::background`], until `stop` is done: then the running batch is cancelled and rolled back.
+    ///
+    /// # Errors
+    ///
+    /// As [`Host::background`], and [`BootError::Interrupted`].
+    pub async fn background_until(&self, stop: impl Future<Output = ()>) -> Result<Report, BootError> {
+        boot::backfill::background::background_until(self, stop).await
+    }
+
     /// What [`Host::boot`] would do, from manifests, ledger and catalog. Changes nothing and runs no block.
     ///
     /// # Errors

@@ -26,9 +26,22 @@ pub mod rule {
         world: "rule",
         pub_export_macro: true,
         with: {
-            "plinth:block/types@0.1.0": crate::bindings::migration::plinth::block::types,
-            "plinth:block/sql@0.1.0": crate::bindings::migration::plinth::block::sql,
-            "plinth:block/journal@0.1.0": crate::bindings::migration::plinth::block::journal,
+            "plinth:block/types@0.1.1": crate::bindings::migration::plinth::block::types,
+            "plinth:block/sql@0.1.1": crate::bindings::migration::plinth::block::sql,
+            "plinth:block/journal@0.1.1": crate::bindings::migration::plinth::block::journal,
+        },
+    });
+}
+
+pub mod backfill {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "backfill",
+        pub_export_macro: true,
+        with: {
+            "plinth:block/types@0.1.1": crate::bindings::migration::plinth::block::types,
+            "plinth:block/sql@0.1.1": crate::bindings::migration::plinth::block::sql,
+            "plinth:block/journal@0.1.1": crate::bindings::migration::plinth::block::journal,
         },
     });
 }

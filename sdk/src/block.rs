@@ -112,12 +112,12 @@ fn outcome(work: fn(&Db) -> Result<Outcome>) -> Result<ContractOutcome, Failure>
     }
 }
 
-fn checks(look: fn(&Db) -> Result<Checks>) -> Result<Vec<Check>, Failure> {
+pub(crate) fn checks(look: fn(&Db) -> Result<Checks>) -> Result<Vec<Check>, Failure> {
     look(&entered()).map(Checks::into_list).map_err(crate::Error::into_failure)
 }
 
 /// Without the hook, a panic is a bare `unreachable` for the host.
-fn entered() -> Db {
+pub(crate) fn entered() -> Db {
     std::panic::set_hook(Box::new(|panic| journal::panicked(&panic.to_string())));
     Db::with_backend(Host)
 }

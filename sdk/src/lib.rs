@@ -1,6 +1,6 @@
 //! What the author of a Plinth block imports.
 //!
-//! A block is a schema migration or a reconcile rule for PostgreSQL, compiled to a WebAssembly component. It consists of
+//! A block is a schema migration, a reconcile rule or a backfill for PostgreSQL, compiled to a WebAssembly component. It consists of
 //! `block.toml`, a type with its work and its post-conditions, and one macro:
 //!
 //! ```
@@ -37,6 +37,7 @@
 //! The host owns the transaction: a block can neither open, commit nor keep one. What the block changed is measured by the
 //! host; nothing that a block says about its own work is believed.
 
+mod backfill;
 mod bindings;
 mod block;
 mod checks;
@@ -47,6 +48,7 @@ mod journal;
 mod to_value;
 pub mod types;
 
+pub use backfill::{Backfill, Batch, Step, more, more_of};
 pub use block::{Described, Migration, Outcome, Rule, defer, done};
 pub use checks::Checks;
 pub use db::{Backend, BackendSavepoint, Db, Row, Rows, Savepoint};
@@ -58,13 +60,16 @@ pub use to_value::{Element, ToValue};
 /// What a block usually needs: `use plinth_block::prelude::*;`.
 pub mod prelude {
     pub use crate::types::{Date, Interval, Json, Numeric, Other, Time, Timestamp, TimestampTz, Uuid};
-    pub use crate::{Checks, Context, Db, Error, Migration, Outcome, Result, Rule, SqlError, ToValue, defer, done, ensure};
+    pub use crate::{
+        Backfill, Batch, Checks, Context, Db, Error, Migration, Outcome, Result, Rule, SqlError, Step, ToValue, defer, done,
+        ensure, more, more_of,
+    };
 }
 
 /// What the macros expand to. Not part of the interface.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::bindings::{migration, rule};
+    pub use crate::bindings::{backfill, migration, rule};
     pub use plinth_block_macros::manifest;
 }
 
@@ -110,6 +115,20 @@ macro_rules! __described {
                 __PLINTH_MANIFEST
             }
         }
+    };
+}
+
+/// Exports a type as a backfill. Like [`migration!`], for a type that implements [`Backfill`].
+#[macro_export]
+macro_rules! backfill {
+    ($block:ident) => {
+        $crate::__private::manifest!(backfill);
+        // The exports' names are none that a native linker takes, and two blocks in one program would both have them.
+        #[cfg(target_arch = "wasm32")]
+        $crate::__private::backfill::export!($block with_types_in $crate::__private::backfill);
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: fn(&$crate::Db) -> $crate::Result<$crate::Checks> = <$block as $crate::Backfill>::verify;
+        $crate::__described!($block);
     };
 }
 

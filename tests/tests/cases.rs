@@ -377,7 +377,7 @@ async fn a_ledger_of_a_newer_host_is_refused() {
     host.boot().await.unwrap();
     database.client().await.batch_execute("update plinth.ledger set format = 99").await.unwrap();
     let error = host.boot().await.unwrap_err();
-    assert!(error.to_string().contains("has format 99, this host knows 2: a newer host made it"), "{error}");
+    assert!(error.to_string().contains("has format 99, this host knows 3: a newer host made it"), "{error}");
 }
 
 #[tokio::test]

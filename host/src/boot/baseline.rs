@@ -21,7 +21,7 @@ pub(crate) async fn baseline(host: &Host, assumed: BTreeSet<String>) -> Result<B
     let loaded = Loaded::new(host)?;
     let unknown: Vec<PlanProblem> = assumed
         .iter()
-        .filter(|id| !loaded.components.iter().any(|block| block.manifest.id == ***id && block.manifest.kind == Kind::Migration))
+        .filter(|id| !loaded.components.iter().any(|block| block.manifest.id == ***id && block.manifest.kind.runs_once()))
         .map(|id| PlanProblem::Assumed { id: id.clone() })
         .collect();
     if !unknown.is_empty() {
@@ -44,7 +44,7 @@ async fn adopt(
 ) -> Result<Baseline, BootError> {
     let ledger = &host.ledger;
     let plan = Plan::new(&loaded.components, &loaded.order, known);
-    if !plan.steps.iter().any(|step| matches!(step.action, Action::Apply | Action::Resume)) {
+    if !plan.steps.iter().any(|step| matches!(step.action, Action::Apply | Action::Resume | Action::Background)) {
         let blocks = plan::baseline(&plan, &loaded.components, &Default::default(), assumed);
         return Ok(Baseline { boot: None, blocks });
     }
@@ -60,12 +60,14 @@ async fn adopt(
     let existing = look.read(&connection.send(&look.query()).await.map_err(BootError::Catalog)?, 0);
     let blocks = plan::baseline(&plan, &loaded.components, &existing, assumed);
     let found = Baseline { boot: None, blocks };
+    let component = |id: &str| loaded.components.iter().find(|component| component.manifest.id == *id);
     let reports: Vec<BlockReport> = found
         .blocks
         .iter()
         .filter(|block| block.result.is_new())
         .map(|block| {
-            let mut report = BlockReport::new(&block.id, Kind::Migration, Outcome::Skipped);
+            let kind = component(&block.id).map_or(Kind::Migration, |component| component.manifest.kind);
+            let mut report = BlockReport::new(&block.id, kind, Outcome::Skipped);
             report.message = Some(if block.objects > 0 { ADOPTED } else { ASSUMED }.to_owned());
             report
         })
@@ -74,7 +76,6 @@ async fn adopt(
         connection.send("rollback").await.map_err(unwritten)?;
         return Ok(found);
     }
-    let component = |id: &str| loaded.components.iter().find(|component| component.manifest.id == *id);
     let rows: Vec<Row<'_>> = reports.iter().map(|report| Row::new(report, component(&report.id))).collect();
     let adopted: Vec<_> = reports.iter().filter_map(|report| component(&report.id)).collect();
     let state = if found.is_complete() { BootState::Complete } else { BootState::Deferred };

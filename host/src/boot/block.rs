@@ -10,7 +10,7 @@ use crate::{
     load::Component,
     plan::{Action, Step},
     report::{BlockReport, ErrorClass, Outcome, ReportError},
-    sandbox::Ended,
+    sandbox::{Ended, Stepped},
 };
 use plinth_manifest::{Kind, OnFailure, Transaction as Wrapping};
 use std::time::{Duration, Instant};
@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 impl Boot<'_> {
     /// Runs a block, again if it fails in a way that may pass. Failures are part of the report.
     pub(super) async fn block(&self, component: &Component, step: &Step) -> BlockReport {
+        if component.manifest.kind == Kind::Backfill {
+            return self.backfill(component, step).await;
+        }
         let mut resumed = step.action == Action::Resume;
         for attempt in 1.. {
             let started = Instant::now();
@@ -105,12 +108,23 @@ impl Boot<'_> {
         report: &mut BlockReport,
         started: Instant,
     ) -> Result<Measured<'a>, Stopped<'a>> {
-        let (worked, ended) = begun.work().await.map_err(Stopped::Broken)?;
-        let message = match ended {
-            Ended::Deferred(reason) => return Err(Stopped::Deferred(worked.give_up(), reason)),
-            Ended::Done(message) => message,
+        // Of a backfill a rehearsal tries the first batch; a boot has other ways for it.
+        let (worked, ended) = match component.manifest.kind {
+            Kind::Backfill => begun.step(None, component.manifest.batch.unwrap_or_default().rows).await,
+            _ => begun.work().await.map(|(worked, ended)| (worked, Stepped::Ended(ended))),
+        }
+        .map_err(Stopped::Broken)?;
+        let (mut measured, message) = match ended {
+            Stepped::Ended(Ended::Deferred(reason)) => return Err(Stopped::Deferred(worked.give_up(), reason)),
+            Stepped::Ended(Ended::Done(message)) => {
+                let verified = worked.verify().await.map_err(Stopped::Broken)?;
+                (verified.measure().await.map_err(Stopped::Broken)?, message)
+            }
+            Stepped::More { .. } => {
+                let (measured, _) = worked.measure_batch().await.map_err(Stopped::Broken)?;
+                (measured, Some("its first batch".to_owned()))
+            }
         };
-        let mut measured = worked.verify().await.map_err(Stopped::Broken)?.measure().await.map_err(Stopped::Broken)?;
         let effects = measured.effects.clone();
         if component.manifest.kind == Kind::Rule
             && !effects.rows.is_empty()
@@ -118,7 +132,7 @@ impl Boot<'_> {
         {
             return Err(Stopped::Broken(measured.fail(error)));
         }
-        let changed = effects.any() || component.manifest.kind == Kind::Migration;
+        let changed = effects.any() || component.manifest.kind.runs_once();
         report.outcome = if changed { Outcome::Applied } else { Outcome::Unchanged };
         report.rows = effects.rows_by_name();
         report.objects = effects.objects;

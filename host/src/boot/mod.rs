@@ -1,5 +1,6 @@
 //! One pass of the host: look, lock, plan, migrate, reconcile, settle, report.
 
+pub(crate) mod backfill;
 pub(crate) mod baseline;
 mod block;
 mod contest;
@@ -207,7 +208,10 @@ async fn open(
 impl Boot<'_> {
     async fn run(&mut self) -> Result<Report, BootError> {
         let steps = self.plan.steps.clone();
-        self.host.teller.started(self.record.boot, steps.iter().filter(|step| step.action != Action::Skip).count());
+        self.host.teller.started(
+            self.record.boot,
+            steps.iter().filter(|step| !matches!(step.action, Action::Skip | Action::Background)).count(),
+        );
         let mut running = 0;
         for (place, step) in steps.iter().enumerate() {
             let Some(component) = self.loaded.components.get(step.component) else { continue };
@@ -217,6 +221,7 @@ impl Boot<'_> {
                     .applied(&component.manifest.id)
                     .unwrap_or_else(|| BlockReport::new(&component.manifest.id, component.manifest.kind, Outcome::Skipped)),
                 _ if let Some(waiting) = self.waits(component) => waiting,
+                Action::Background => BlockReport::new(&component.manifest.id, component.manifest.kind, Outcome::Background),
                 _ => {
                     running += 1;
                     self.host.teller.block(&component.manifest.id, running);
@@ -251,18 +256,21 @@ impl Boot<'_> {
         self.complete().await
     }
 
-    /// A block that cannot run, since one that it needs put its work off in this boot.
+    /// A block that cannot run, since one that it needs put its work off in this boot or is not done yet.
     fn waits(&self, component: &Component) -> Option<BlockReport> {
         let manifest = &component.manifest;
-        let not_done = self.reports.iter().filter(|report| report.outcome == Outcome::Deferred || report.waits);
-        let mut not_done = not_done.filter_map(|report| self.component(&report.id));
-        let needs = |other: &&Component| {
-            manifest.after.contains(&other.manifest.id)
-                || other.manifest.provides.iter().any(|object| manifest.requires.iter().any(|required| required.same(object)))
+        let not_done = |report: &&BlockReport| matches!(report.outcome, Outcome::Deferred | Outcome::Background) || report.waits;
+        let needed = |report: &&BlockReport| {
+            self.component(&report.id).is_some_and(|other| {
+                // What runs once must not run on what is half done. A rule gets to see the rest at a later boot.
+                let half_done = report.outcome == Outcome::Background && manifest.kind.runs_once();
+                manifest.needs(&other.manifest) || (half_done && manifest.reads_from(&other.manifest))
+            })
         };
-        let other = not_done.find(needs)?;
+        let other = self.reports.iter().filter(not_done).find(needed)?;
+        let why = if other.outcome == Outcome::Background { "goes on in the background" } else { "put its work off" };
         let mut report = BlockReport::new(&manifest.id, manifest.kind, Outcome::Skipped);
-        report.message = Some(format!("waits for {}, which put its work off", other.manifest.id));
+        report.message = Some(format!("waits for {}, which {why}", other.id));
         report.waits = true;
         Some(report)
     }
@@ -277,11 +285,13 @@ impl Boot<'_> {
         for (id, kind) in &self.plan.retired {
             self.reports.push(BlockReport::new(id, *kind, Outcome::Retired));
         }
-        let state = if self.reports.iter().any(|report| report.outcome == Outcome::Deferred) {
+        let state = if self.reports.iter().any(|report| report.outcome == Outcome::Deferred || report.waits) {
             BootState::Deferred
         } else {
             BootState::Complete
         };
+        // Until it is done, every boot has something to do, or at least to leave for later.
+        let more = self.reports.iter().any(|report| report.outcome == Outcome::Background);
         let late = self.reports.iter().filter(|report| matches!(report.outcome, Outcome::Unchanged | Outcome::Retired));
         let rows: Vec<Row<'_>> = late.map(|report| Row::new(report, self.component(&report.id))).collect();
         let returned: Vec<&str> = self
@@ -297,7 +307,8 @@ impl Boot<'_> {
             statements.push(self.record.returned(&returned));
         }
         // This statement's own round trip is one more.
-        statements.push(self.record.close(state, self.round_trips() + 1, None));
+        let trips = self.round_trips() + 1;
+        statements.push(if more { self.record.close_for_now(state, trips) } else { self.record.close(state, trips, None) });
         let closing = self.record.guarded(&statements.join("; "));
         self.connection.send(&closing).await.map_err(|source| {
             BootError::Ledger(LedgerError::Database { schema: self.record.ledger.schema.clone(), doing: "written", source })
@@ -341,7 +352,9 @@ impl Boot<'_> {
         let ran = self
             .reports
             .iter()
-            .filter(|report| !matches!(report.outcome, Outcome::Skipped | Outcome::Retired | Outcome::Joined))
+            .filter(|report| {
+                !matches!(report.outcome, Outcome::Skipped | Outcome::Retired | Outcome::Joined | Outcome::Background)
+            })
             .count();
         Report {
             boot: BootReport {

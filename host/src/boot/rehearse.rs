@@ -21,7 +21,7 @@ use crate::{
     plan::{Action, Step},
     report::{BlockReport, Outcome, Rehearsal, Rehearsed, RehearsedBlock, ReportError, shown},
 };
-use plinth_manifest::Transaction as Wrapping;
+use plinth_manifest::{Kind, Transaction as Wrapping};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -204,7 +204,9 @@ impl Boot<'_> {
 
     /// The end of a boot: the second pass of the rules and the post-conditions once more.
     async fn rehearsed_settling(&self) -> Result<(), (String, ReportError)> {
-        let ran = self.reports.iter().filter(|report| matches!(report.outcome, Outcome::Applied | Outcome::Unchanged));
+        // Of a backfill the first batch was tried: that it is done was never said.
+        let tried = self.reports.iter().filter(|report| report.kind != Kind::Backfill);
+        let ran = tried.filter(|report| matches!(report.outcome, Outcome::Applied | Outcome::Unchanged));
         let ids: Vec<&str> = ran.map(|report| report.id.as_str()).collect();
         if !self.reports.iter().any(|report| report.outcome == Outcome::Applied) {
             return Ok(());

@@ -1,10 +1,14 @@
 //! A block inside the host's transaction. Each state has only the step that may come next, so that nothing is committed that
 //! was not verified and measured.
 
-use super::{Boot, provides::provided};
+use super::{
+    Boot,
+    backfill::pace::{PRESSURE, Pressure},
+    provides::provided,
+};
 use crate::{
     database::{
-        Connection,
+        Connection, ResultSets,
         around::{Around, HOST_PATH, TIDY, around_query, reach_query},
         effects::{COUNTERS, Counters, Effects, locks_query, objects_query, read_locks, read_objects, read_youngest},
         literal, name,
@@ -16,7 +20,7 @@ use crate::{
     load::Component,
     lock::{Held, connections_of},
     report::{ErrorClass, ReportError},
-    sandbox::{BlockError, Ended, Running},
+    sandbox::{BlockError, Ended, Running, Stepped},
 };
 use plinth_manifest::{Kind, TableName};
 use std::{sync::Arc, time::Duration};
@@ -132,20 +136,28 @@ impl<'a> Begun<'a> {
     /// Lets the block do its work.
     pub(super) async fn work(mut self) -> Result<(Worked<'a>, Ended), Broken<'a>> {
         match self.0.running.work().await {
-            Ok(ended) => {
-                // The contract: a failure outside a savepoint ends the work, whatever the block makes of it.
-                match self.0.running.failed() {
-                    Some(failed) if matches!(ended, Ended::Done(_)) => {
-                        let error = ReportError::of_statement(&failed);
-                        let ours = "the block went on after this failure: use a savepoint for what may fail";
-                        let hint = error.hint.as_ref().map_or_else(|| ours.to_owned(), |theirs| format!("{theirs}; {ours}"));
-                        Err(self.0.broken(error.hint(hint)))
-                    }
-                    _ => Ok((Worked(self.0), ended)),
-                }
-            }
+            Ok(Ended::Deferred(reason)) => Ok((Worked(self.0), Ended::Deferred(reason))),
+            Ok(ended) => Ok((self.worked()?, ended)),
             Err(error) => Err(self.0.broken_by(&error)),
         }
+    }
+
+    /// Lets a backfill do one batch.
+    pub(super) async fn step(mut self, cursor: Option<&str>, rows: u64) -> Result<(Worked<'a>, Stepped), Broken<'a>> {
+        match self.0.running.step(cursor, rows).await {
+            Ok(Stepped::Ended(Ended::Deferred(reason))) => Ok((Worked(self.0), Stepped::Ended(Ended::Deferred(reason)))),
+            Ok(stepped) => Ok((self.worked()?, stepped)),
+            Err(error) => Err(self.0.broken_by(&error)),
+        }
+    }
+
+    /// The contract: a failure outside a savepoint ends the work, whatever the block makes of it.
+    fn worked(self) -> Result<Worked<'a>, Broken<'a>> {
+        let Some(failed) = self.0.running.failed() else { return Ok(Worked(self.0)) };
+        let error = ReportError::of_statement(&failed);
+        let ours = "the block went on after this failure: use a savepoint for what may fail";
+        let hint = error.hint.as_ref().map_or_else(|| ours.to_owned(), |theirs| format!("{theirs}; {ours}"));
+        Err(self.0.broken(error.hint(hint)))
     }
 }
 
@@ -181,11 +193,22 @@ impl<'a> Worked<'a> {
         self.0.running.session().enter(Phase::Verify, counters);
         match self.0.running.verify().await {
             Err(error) => Err(self.0.broken_by(&error)),
+            // Nothing else would notice that it says too early that it is done.
+            Ok(checks) if checks.is_empty() && self.0.component.manifest.kind == Kind::Backfill => {
+                let error = ReportError::new(ErrorClass::PostCondition, "the backfill says that it is done and checks nothing");
+                Err(self.0.broken(error.hint("look in verify whether a row is left that should have been worked on")))
+            }
             Ok(checks) => match ReportError::of_checks(&checks) {
                 Some(error) => Err(self.0.broken(error)),
                 None => Ok(Verified(self.0)),
             },
         }
+    }
+
+    /// Measures a batch that is not the last one: post-conditions are about the end. Also tells who suffers from it.
+    pub(super) async fn measure_batch(self) -> Result<(Measured<'a>, Pressure), Broken<'a>> {
+        let (measured, sets) = self.0.measure(PRESSURE).await?;
+        Ok((measured, Pressure::read(&sets, 6)))
     }
 
     /// Gives the work up, as the block asked: for a deferral.
@@ -196,32 +219,40 @@ impl<'a> Worked<'a> {
 
 impl<'a> Verified<'a> {
     /// Asks the database what the block did, and holds it against the manifest.
-    pub(super) async fn measure(mut self) -> Result<Measured<'a>, Broken<'a>> {
-        let ledger = &self.0.boot.record.ledger.schema;
+    pub(super) async fn measure(self) -> Result<Measured<'a>, Broken<'a>> {
+        let (measured, _) = self.0.measure("rollback to savepoint plinth_verify; release savepoint plinth_verify").await?;
+        Ok(measured)
+    }
+}
+
+impl<'a> Transaction<'a> {
+    /// Measures, with something that is to be sent before.
+    async fn measure(mut self, before: &str) -> Result<(Measured<'a>, ResultSets), Broken<'a>> {
+        let ledger = &self.boot.record.ledger.schema;
         // The look at what it provides comes last: its own locks are none of the block's.
-        let provides = provided(&self.0.component.manifest);
+        let provides = provided(&self.component.manifest);
         let ask = format!(
-            "rollback to savepoint plinth_verify; release savepoint plinth_verify; {}; {}; {COUNTERS}; {}; {}; {}",
+            "{before}; {}; {}; {COUNTERS}; {}; {}; {}",
             around_query(true),
             reach_query(ledger),
             locks_query(ledger),
-            objects_query(ledger, self.0.after),
+            objects_query(ledger, self.after),
             provides.query()
         );
-        let sets = match self.0.boot.connection.send(&ask).await {
+        let sets = match self.boot.connection.send(&ask).await {
             Ok(sets) => sets,
-            Err(error) => return Err(self.0.broken(ReportError::of_host(&error, "what the block did cannot be measured"))),
+            Err(error) => return Err(self.broken(ReportError::of_host(&error, "what the block did cannot be measured"))),
         };
-        if let Some(error) = ReportError::of_around(&self.0.around, &sets, 4) {
-            return Err(self.0.broken(error));
+        if let Some(error) = ReportError::of_around(&self.around, &sets, 4) {
+            return Err(self.broken(error));
         }
-        let rows = Counters::read(&sets, 3).since(self.0.running.session().counters());
-        let youngest = read_youngest(&sets, 1).max(self.0.after);
+        let rows = Counters::read(&sets, 3).since(self.running.session().counters());
+        let youngest = read_youngest(&sets, 1).max(self.after);
         let effects = Effects { rows, locks: read_locks(&sets, 2), objects: read_objects(&sets, 1), youngest };
         let existing = provides.read(&sets, 0);
-        match self.0.forbidden(&effects).or_else(|| ReportError::of_provides(&self.0.component.manifest, &existing)) {
-            Some(error) => Err(Broken { effects: Some(effects), ..self.0.broken(error) }),
-            None => Ok(Measured { effects, transaction: self.0 }),
+        match self.forbidden(&effects).or_else(|| ReportError::of_provides(&self.component.manifest, &existing)) {
+            Some(error) => Err(Broken { effects: Some(effects), ..self.broken(error) }),
+            None => Ok((Measured { effects, transaction: self }, sets)),
         }
     }
 }
@@ -299,10 +330,14 @@ impl<'a> Transaction<'a> {
                 undeclared.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
             )));
         }
-        if manifest.kind == Kind::Rule && !effects.objects.is_empty() {
-            let names: Vec<String> = effects.objects.iter().map(|object| format!("{} {}", object.kind, object.object)).collect();
-            let error = ReportError::new(ErrorClass::Effects, format!("the rule changed the schema: {}", names.join(", ")));
-            return Some(error.hint("schema and rule are separate blocks: put it into a migration"));
+        // A batch may go by way of a temporary table.
+        let passes = |object: &str| manifest.kind == Kind::Backfill && object.starts_with("pg_temp");
+        let objects = effects.objects.iter().filter(|object| !passes(&object.object));
+        let names: Vec<String> = objects.map(|object| format!("{} {}", object.kind, object.object)).collect();
+        if manifest.kind != Kind::Migration && !names.is_empty() {
+            let kind = manifest.kind;
+            let error = ReportError::new(ErrorClass::Effects, format!("the {kind} changed the schema: {}", names.join(", ")));
+            return Some(error.hint(format!("schema and {kind} are separate blocks: put it into a migration")));
         }
         match manifest.budget.rows {
             Some(most) if effects.total_rows() > most => Some(

@@ -38,6 +38,14 @@ pub(super) enum Command {
         #[arg(long, env = "PLINTH_RETRY_FOR", value_name = "SECONDS", default_value = "120", value_parser = seconds_or_none)]
         retry_for: Duration,
     },
+    /// Run the backfills that boots leave for later, until they are done; a kill loses one batch
+    Backfill {
+        #[command(flatten)]
+        shared: Shared,
+        /// How to print the result
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
     /// Tell the order and what would run, from ledger and catalog; changes nothing
     Plan {
         #[command(flatten)]

@@ -1,6 +1,7 @@
 //! The command: arguments in, a report on standard output, an exit code. Everything else is the library's.
 
 mod arguments;
+mod bar;
 mod baseline;
 mod build;
 mod database;
@@ -13,7 +14,7 @@ mod rehearsal;
 mod signal;
 mod test;
 
-use crate::{BootError, Host};
+use crate::{BootError, Host, Report};
 use arguments::{Arguments, Command, Format, PlanFormat, Shared};
 use clap::Parser;
 use database::Reached;
@@ -80,6 +81,7 @@ async fn command(command: Command) -> u8 {
             };
             on_database(shared, configure, |host| run(host, format)).await
         }
+        Command::Backfill { shared, format } => on_database(shared, |host| host, |host| backfill(host, format)).await,
         Command::Baseline { shared, assume, lock_timeout, format } => {
             let adopt = |host| baseline(host, assume, format);
             on_database(shared, |host| host.lock_deadline(lock_timeout), adopt).await
@@ -123,7 +125,21 @@ where
 
 async fn run(host: Host, format: Format) -> u8 {
     let stopped = signal::told_to_stop();
+    let bar = bar::show(&host);
     let booted = host.boot_until(stopped).await;
+    bar.end().await;
+    reported(booted, format)
+}
+
+async fn backfill(host: Host, format: Format) -> u8 {
+    let stopped = signal::told_to_stop();
+    let bar = bar::show(&host);
+    let done = host.background_until(stopped).await;
+    bar.end().await;
+    reported(done, format)
+}
+
+fn reported(booted: Result<Report, BootError>, format: Format) -> u8 {
     let report = booted.as_ref().ok().or_else(|| booted.as_ref().err().and_then(BootError::report));
     match (report, format) {
         (Some(report), Format::Json) => print::json(report),

@@ -110,7 +110,7 @@ pub(super) fn report(report: &Report) {
     let boot = &report.boot;
     let mut table = table(&["block", "kind", "outcome", "statements", "ms", "what it did"]);
     for block in &report.blocks {
-        let ran = !matches!(block.outcome, Outcome::Skipped | Outcome::Joined | Outcome::Retired);
+        let ran = !matches!(block.outcome, Outcome::Skipped | Outcome::Joined | Outcome::Retired | Outcome::Background);
         table.add_row([
             Cell::new(&block.id),
             Cell::new(block.kind),
@@ -201,8 +201,11 @@ pub(super) fn preview(preview: &Preview) {
     for note in &preview.notes {
         say(&format!("note: {note}"));
     }
-    let pending =
-        preview.blocks.iter().filter(|block| matches!(block.action, PreviewAction::Apply | PreviewAction::Resume)).count();
+    let pending = preview
+        .blocks
+        .iter()
+        .filter(|block| matches!(block.action, PreviewAction::Apply | PreviewAction::Resume | PreviewAction::Background))
+        .count();
     let rules = preview.blocks.iter().filter(|block| block.action == PreviewAction::Reconcile).count();
     let deferred = preview.blocks.iter().filter(|block| block.deferrals > 0).count();
     let deferred = if deferred > 0 { format!(", {deferred} put off at the last boot") } else { String::new() };

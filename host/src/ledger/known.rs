@@ -54,7 +54,11 @@ impl Known {
         let entry = |row: &tokio_postgres::SimpleQueryRow| {
             let field = |place| row.try_get(place).ok().flatten();
             let entry = Entry {
-                kind: if field(1)? == "rule" { Kind::Rule } else { Kind::Migration },
+                kind: match field(1)? {
+                    "rule" => Kind::Rule,
+                    "backfill" => Kind::Backfill,
+                    _ => Kind::Migration,
+                },
                 digest: field(2)?.to_owned(),
                 applied: field(3)? == "t",
                 started: field(4)? == "t",

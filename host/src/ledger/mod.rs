@@ -1,6 +1,7 @@
 //! The ledger: the schema in the database that keeps boots and outcomes.
 
 mod adopt;
+mod backfill;
 #[cfg(feature = "cli")]
 mod forget;
 mod history;
@@ -10,6 +11,7 @@ mod record;
 mod runner;
 mod schema;
 
+pub(crate) use backfill::Place;
 #[cfg(test)]
 pub(crate) use known::Entry;
 pub(crate) use known::Known;

@@ -87,7 +87,17 @@ impl Ledger {
         let (schema, application, from, to) = (self.quoted(), self.application(), literal(from), literal(to));
         format!(
             "update {schema}.blocks set id = {to}, renamed_from = {from} where application = {application} and id = {from};
-             update {schema}.outcomes o set block = {to} from {schema}.boots b where b.id = o.boot and b.application = {application} and o.block = {from}"
+             update {schema}.outcomes o set block = {to} from {schema}.boots b where b.id = o.boot and b.application = {application} and o.block = {from};
+             update {schema}.backfills set id = {to} where application = {application} and id = {from}"
+        )
+    }
+
+    /// The id of the last boot, and the next attempt of a block in it.
+    pub(crate) fn last_boot_query(&self, block: &str) -> String {
+        let (schema, application, block) = (self.quoted(), self.application(), literal(block));
+        format!(
+            "select b.id, coalesce((select max(attempt) + 1 from {schema}.outcomes o where o.boot = b.id and o.block = {block}), 1)
+             from {schema}.boots b where b.application = {application} order by b.id desc limit 1"
         )
     }
 
@@ -156,15 +166,16 @@ impl Record {
         )
     }
 
-    /// Marks a migration outside a transaction as started.
+    /// Marks a migration outside a transaction, or a backfill, as started.
     pub(crate) fn started(&self, component: &Component) -> String {
         let (schema, application, boot) = (self.ledger.quoted(), self.ledger.application(), self.boot);
         let manifest = &component.manifest;
         format!(
             "insert into {schema}.blocks as b (application, id, kind, title, team, digest, started, last_boot, last_outcome)
-             values ({application}, {}, 'migration', {}, {}, {}, now(), {boot}, 'started')
+             values ({application}, {}, {}, {}, {}, {}, now(), {boot}, 'started')
              on conflict (application, id) do update set started = now(), digest = excluded.digest, last_boot = {boot}",
             literal(&manifest.id),
+            literal(manifest.kind.as_str()),
             literal(&manifest.title),
             manifest.team.as_deref().map_or_else(|| "null".to_owned(), literal),
             literal(&component.digest.to_string()),
@@ -173,6 +184,24 @@ impl Record {
 
     /// Closes the boot. One that is complete is what the next look finds.
     pub(crate) fn close(&self, state: BootState, round_trips: u64, error: Option<(&str, &ReportError)>) -> String {
+        let close = self.ended(state, round_trips, error);
+        if state != BootState::Complete {
+            return close;
+        }
+        let (schema, boot) = (self.ledger.quoted(), self.boot);
+        format!(
+            "{close}; update {schema}.ledger set complete = complete || jsonb_build_object({}, jsonb_build_object('boot', {boot}, 'digest',
+                (select set_digest from {schema}.boots where id = {boot})))",
+            self.ledger.application()
+        )
+    }
+
+    /// Closes a boot that left something for later, so that the next one does not take it for the end of everything.
+    pub(crate) fn close_for_now(&self, state: BootState, round_trips: u64) -> String {
+        self.ended(state, round_trips, None)
+    }
+
+    fn ended(&self, state: BootState, round_trips: u64, error: Option<(&str, &ReportError)>) -> String {
         let (schema, boot) = (self.ledger.quoted(), self.boot);
         let error =
             error.and_then(|(block, error)| serde_json::to_string(&serde_json::json!({ "block": block, "error": error })).ok());
@@ -181,18 +210,10 @@ impl Record {
             literal(state.as_str()),
             error.map_or_else(|| "null".to_owned(), |json| format!("{}::jsonb", literal(&json))),
         );
-        let close = match &self.token {
+        match &self.token {
             Some(token) => format!("{close}; {}", token.release()),
             None => close,
-        };
-        if state != BootState::Complete {
-            return close;
         }
-        format!(
-            "{close}; update {schema}.ledger set complete = complete || jsonb_build_object({}, jsonb_build_object('boot', {boot}, 'digest',
-                (select set_digest from {schema}.boots where id = {boot})))",
-            self.ledger.application()
-        )
     }
 
     /// Notes that blocks whose components were gone are back.

@@ -3,7 +3,7 @@
 use crate::database::{literal, name};
 
 /// The format that this host writes. A host refuses a newer one.
-pub(crate) const FORMAT: i32 = 2;
+pub(crate) const FORMAT: i32 = 3;
 
 /// Where a ledger is, and whose part of it is meant.
 #[derive(Clone, Debug)]
@@ -98,7 +98,10 @@ impl Ledger {
                 since timestamptz not null,
                 expires timestamptz not null,
                 released timestamptz);
-            commit"
+            -- Since format 3.
+            {};
+            commit",
+            self.create_backfills()
         )
     }
 }

@@ -29,7 +29,9 @@ pub enum Problem {
     )]
     CoreModule,
     /// It carries no manifest.
-    #[error("carries no manifest: the block's crate needs a block.toml and plinth_block::migration! or plinth_block::rule!")]
+    #[error(
+        "carries no manifest: the block's crate needs a block.toml and plinth_block::migration!, plinth_block::rule! or plinth_block::backfill!"
+    )]
     NoManifest,
     /// It carries more than one manifest.
     #[error("carries {0} manifests: a component is one block")]
@@ -99,10 +101,7 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<Manifest, Problem> {
         many => return Err(Problem::ManyManifests(many.len())),
     };
     let manifest = Manifest::parse(manifest)?;
-    let interface = match manifest.kind {
-        Kind::Migration => "migrate",
-        Kind::Rule => "reconcile",
-    };
+    let interface = crate::contract::exported_by(manifest.kind);
     if !parts.interfaces.exports.iter().any(|name| is_interface(name, interface)) {
         let elsewhere = parts.interfaces.exports.iter().find(|name| name.starts_with(&format!("{PACKAGE}{interface}@")));
         return Err(match elsewhere {

@@ -5,7 +5,7 @@ use crate::{
     database::catalog::{Existing, Wanted},
     load::{Component, Components},
 };
-use plinth_manifest::{Kind, Manifest, Object};
+use plinth_manifest::{Manifest, Object};
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap};
 
@@ -124,7 +124,7 @@ pub(crate) fn baseline(
 
 fn migrations<'a>(plan: &Plan, components: &'a Components) -> impl Iterator<Item = (Action, &'a Component)> {
     let steps = plan.steps.iter().filter_map(|step| Some((step.action, components.get(step.component)?)));
-    steps.filter(|(_, component)| component.manifest.kind == Kind::Migration)
+    steps.filter(|(_, component)| component.manifest.kind.runs_once())
 }
 
 #[cfg(test)]
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn a_migration_is_adopted_if_all_that_it_provides_is_there_and_rules_are_none_of_its_business() {
         let applied = Entry {
-            kind: Kind::Migration,
+            kind: plinth_manifest::Kind::Migration,
             digest: String::new(),
             applied: true,
             started: false,

@@ -50,7 +50,7 @@ impl Preview {
 
 fn word(block: &PreviewBlock) -> &'static str {
     match block.action {
-        PreviewAction::Apply | PreviewAction::Resume => "pending",
+        PreviewAction::Apply | PreviewAction::Resume | PreviewAction::Background => "pending",
         PreviewAction::Reconcile => "at every boot",
         PreviewAction::Skip => "applied",
     }
@@ -58,7 +58,7 @@ fn word(block: &PreviewBlock) -> &'static str {
 
 fn class(block: &PreviewBlock) -> &'static str {
     match block.action {
-        PreviewAction::Apply | PreviewAction::Resume => "pending",
+        PreviewAction::Apply | PreviewAction::Resume | PreviewAction::Background => "pending",
         PreviewAction::Reconcile => "rule",
         PreviewAction::Skip => "applied",
     }

@@ -97,7 +97,7 @@ pub(super) fn edges(blocks: &[&Manifest]) -> Vec<Edge> {
     for (before, after, reason) in reasons(blocks) {
         let (Some(before), Some(after)) = (blocks.get(before), blocks.get(after)) else { continue };
         // No edge: see `graph`.
-        if before.kind == Kind::Rule && after.kind == Kind::Migration {
+        if before.kind == Kind::Rule && after.kind.runs_once() {
             continue;
         }
         match edges.last_mut().filter(|last| *last.before == *before.id && *last.after == *after.id) {
@@ -149,11 +149,11 @@ fn graph(blocks: &[&Manifest], problems: &mut Vec<PlanProblem>) -> DiGraph<usize
     for (before, after) in edges {
         let (Some(first), Some(second)) = (blocks.get(before), blocks.get(after)) else { continue };
         match (first.kind, second.kind) {
-            (Kind::Rule, Kind::Migration) if second.after.contains(&first.id) => {
+            (Kind::Rule, Kind::Migration | Kind::Backfill) if second.after.contains(&first.id) => {
                 problems.push(PlanProblem::MigrationAfterRule { migration: second.id.clone(), rule: first.id.clone() });
             }
             // What a migration reads from a rule it finds as the last boot left it: rules run after all migrations.
-            (Kind::Rule, Kind::Migration) => {}
+            (Kind::Rule, Kind::Migration | Kind::Backfill) => {}
             _ => {
                 if let (Some(from), Some(to)) = (nodes.get(before), nodes.get(after)) {
                     graph.add_edge(*from, *to, ());

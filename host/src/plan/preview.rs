@@ -49,8 +49,10 @@ pub struct PreviewBlock {
 pub enum PreviewAction {
     /// A migration that would be applied.
     Apply,
-    /// A migration outside a transaction that did not finish, and would be run again.
+    /// A migration outside a transaction that did not finish and would be run again, or a backfill that would go on.
     Resume,
+    /// A backfill that would go on behind the boot.
+    Background,
     /// A rule that would run, as at every boot.
     Reconcile,
     /// A migration that was applied.
@@ -63,6 +65,7 @@ impl PreviewAction {
         match self {
             PreviewAction::Apply => "apply",
             PreviewAction::Resume => "resume",
+            PreviewAction::Background => "in the background",
             PreviewAction::Reconcile => "reconcile",
             PreviewAction::Skip => "applied earlier",
         }
@@ -86,6 +89,7 @@ impl Preview {
                 action: match step.action {
                     Action::Apply => PreviewAction::Apply,
                     Action::Resume => PreviewAction::Resume,
+                    Action::Background => PreviewAction::Background,
                     Action::Reconcile => PreviewAction::Reconcile,
                     Action::Skip => PreviewAction::Skip,
                 },

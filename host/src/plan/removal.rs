@@ -2,7 +2,7 @@
 
 use super::{Plan, PlanProblem};
 use crate::{ledger::Known, load::Components};
-use plinth_manifest::{BlockId, Kind};
+use plinth_manifest::BlockId;
 use std::collections::BTreeSet;
 
 /// Every removed block that is still needed, or whose work never happened.
@@ -19,7 +19,7 @@ pub(crate) fn removals(plan: &Plan, components: &Components, known: &Known, acce
     for (id, kind) in plan.retired.iter().filter(|(id, _)| !accepted.contains(id)) {
         let Some(entry) = known.get(id) else { continue };
         // One that only ever failed left nothing behind, and taking it out is how a failed release is mended.
-        if *kind == Kind::Migration && !entry.applied && (entry.started || entry.deferrals > 0) {
+        if kind.runs_once() && !entry.applied && (entry.started || entry.deferrals > 0) {
             problems.push(PlanProblem::RemovedUnapplied { id: id.clone() });
         }
         for object in entry.provides.iter().filter(|object| !provided.contains(&object.to_string())) {

@@ -2,7 +2,7 @@
 
 use super::{PlanProblem, removals, requirements};
 use crate::{database::catalog::Existing, ledger::Known, load::Components};
-use plinth_manifest::{BlockId, Changed, Kind};
+use plinth_manifest::{BlockId, Changed, Kind, When};
 use std::collections::BTreeSet;
 
 /// What a boot would do.
@@ -37,9 +37,11 @@ pub(crate) struct Step {
 pub(crate) enum Action {
     /// A migration that was not applied yet.
     Apply,
-    /// A migration outside a transaction that was started and did not finish.
+    /// A migration outside a transaction or a backfill that was started and did not finish.
     Resume,
-    /// A migration that was applied.
+    /// A backfill that is not done yet and runs behind the boot.
+    Background,
+    /// A migration or backfill that was applied.
     Skip,
     /// A rule.
     Reconcile,
@@ -65,7 +67,7 @@ impl Plan {
             let entry = known.get(before.unwrap_or(&manifest.id));
             let applied = entry.is_some_and(|entry| entry.applied);
             let digest = component.digest.to_string();
-            let changed = manifest.kind == Kind::Migration && entry.is_some_and(|entry| entry.applied && entry.digest != digest);
+            let changed = manifest.kind.runs_once() && entry.is_some_and(|entry| entry.applied && entry.digest != digest);
             match manifest.changed {
                 Changed::Warn if changed => plan.notes.push(format!(
                     "{}: the component changed after it was applied, and a migration runs once: put the change into a new block",
@@ -82,10 +84,10 @@ impl Plan {
             }
             let action = match manifest.kind {
                 Kind::Rule => Action::Reconcile,
-                Kind::Migration if changed && manifest.changed == Changed::Rerun => Action::Apply,
-                Kind::Migration if applied => Action::Skip,
-                Kind::Migration if entry.is_some_and(|entry| entry.started) => Action::Resume,
-                Kind::Migration => Action::Apply,
+                _ if applied && !(changed && manifest.changed == Changed::Rerun) => Action::Skip,
+                _ if manifest.when == When::Background => Action::Background,
+                _ if !applied && entry.is_some_and(|entry| entry.started) => Action::Resume,
+                _ => Action::Apply,
             };
             let deferrals = entry.map_or(0, |entry| entry.deferrals);
             plan.steps.push(Step { component: *place, action, deferrals, returns: entry.is_some_and(|entry| entry.retired) });
@@ -125,6 +127,6 @@ impl Plan {
 
     /// Blocks that run in this boot.
     pub(crate) fn pending(&self) -> usize {
-        self.steps.iter().filter(|step| matches!(step.action, Action::Apply | Action::Resume)).count()
+        self.steps.iter().filter(|step| matches!(step.action, Action::Apply | Action::Resume | Action::Background)).count()
     }
 }

@@ -183,6 +183,8 @@ pub enum Outcome {
     Joined,
     /// Its component is gone.
     Retired,
+    /// It is a backfill that goes on behind the boot.
+    Background,
 }
 
 impl Outcome {
@@ -195,6 +197,7 @@ impl Outcome {
             Outcome::Skipped => "skipped",
             Outcome::Joined => "joined",
             Outcome::Retired => "retired",
+            Outcome::Background => "background",
         }
     }
 }

@@ -142,7 +142,7 @@ impl Rehearsal {
     /// Whether something waits: a block that puts its work off, a migration that is pending or was not tried.
     pub fn is_waiting(&self) -> bool {
         self.blocks.iter().any(|block| match block.outcome {
-            Rehearsed::Applied => block.kind == Kind::Migration,
+            Rehearsed::Applied => block.kind.runs_once(),
             Rehearsed::Deferred | Rehearsed::NotTried => true,
             _ => false,
         })

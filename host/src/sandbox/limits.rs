@@ -36,6 +36,10 @@ pub struct Limits {
     pub statement: Duration,
     /// PostgreSQL's `lock_timeout` for each statement. While a statement waits for a lock, everybody else queues behind it.
     pub lock: Duration,
+    /// How far behind a replica may be before a backfill waits for it and makes its batches smaller.
+    pub replica_lag: Duration,
+    /// The same in bytes of WAL, which also tells of a replica that does not answer.
+    pub replica_lag_bytes: u64,
     /// Statements of one block.
     pub statements: u64,
     /// Bytes of one statement's text.
@@ -81,6 +85,8 @@ impl Default for Limits {
             wall: Duration::from_secs(15 * 60),
             statement: Duration::from_secs(5 * 60),
             lock: Duration::from_secs(5),
+            replica_lag: Duration::from_secs(10),
+            replica_lag_bytes: 64 << 20,
             statements: 100_000,
             statement_bytes: 1 << 20,
             parameters: 32_767,
@@ -116,7 +122,7 @@ pub enum LimitError {
 }
 
 /// All limits, as `--limit` takes them.
-pub(crate) const NAMES: [&str; 26] = [
+pub(crate) const NAMES: [&str; 28] = [
     "component-bytes",
     "compile",
     "memory",
@@ -130,6 +136,8 @@ pub(crate) const NAMES: [&str; 26] = [
     "wall",
     "statement",
     "lock",
+    "replica-lag",
+    "replica-lag-bytes",
     "statements",
     "statement-bytes",
     "parameters",
@@ -170,6 +178,8 @@ impl Limits {
             "wall" => self.wall = time()?,
             "statement" => self.statement = time()?,
             "lock" => self.lock = time()?,
+            "replica-lag" => self.replica_lag = time()?,
+            "replica-lag-bytes" => self.replica_lag_bytes = count()?,
             "statements" => self.statements = count()?,
             "statement-bytes" => self.statement_bytes = size()?,
             "parameters" => self.parameters = size()?,

@@ -9,4 +9,4 @@ mod run;
 pub use cache::CacheError;
 pub(crate) use engine::Sandbox;
 pub use limits::{LimitError, Limits};
-pub(crate) use run::{BlockError, Ended, Running};
+pub(crate) use run::{BlockError, Ended, Running, Stepped};

@@ -2,7 +2,7 @@
 
 use super::{Limits, Sandbox, guest::Guest};
 use crate::{
-    contract::{Check, Error, Failure, Outcome},
+    contract::{Batch, Check, Error, Failure, Outcome, Stepped as ContractStepped, exported_by},
     database::session::{FailedStatement, Session},
     load::Digest,
     report::JournalLine,
@@ -11,7 +11,7 @@ use plinth_manifest::Kind;
 use std::time::{Duration, Instant};
 use wasmtime::{
     Store, StoreContextMut, Trap, UpdateDeadline,
-    component::{Component, Instance, TypedFunc},
+    component::{Component, ComponentNamedList, ComponentType, Instance, Lift, Lower, TypedFunc},
 };
 
 /// A component, compiled.
@@ -25,6 +25,17 @@ pub(crate) struct Block {
 pub(crate) enum Ended {
     Done(Option<String>),
     Deferred(String),
+}
+
+/// How a batch of a backfill ended, if it did not fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Stepped {
+    /// There is more to do after the cursor. With how far the work has come and of how much, as the block counts.
+    More {
+        cursor: String,
+        progress: Option<(u64, Option<u64>)>,
+    },
+    Ended(Ended),
 }
 
 /// Why a block did not do its work.
@@ -63,10 +74,7 @@ impl Sandbox {
         store.epoch_deadline_callback(move |guest: StoreContextMut<'_, Guest>| {
             Ok(if guest.data().clock.computed() > most { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) })
         });
-        let interface = match block.kind {
-            Kind::Migration => "migrate",
-            Kind::Rule => "reconcile",
-        };
+        let interface = exported_by(block.kind);
         let exported =
             block.component.component_type().exports(self.engine()).map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
         let interface = exported.into_iter().find(|name| crate::load::is_interface(name, interface));
@@ -105,8 +113,9 @@ impl Running {
         let export = match self.kind {
             Kind::Migration => "apply",
             Kind::Rule => "reconcile",
+            Kind::Backfill => return Err(BlockError::Unrunnable("a backfill works in batches".into())),
         };
-        match self.call::<Outcome>(export).await? {
+        match self.call::<(), Outcome>(export, ()).await? {
             Outcome::Done(text) => Ok(Ended::Done(text.map(|text| crate::report::shown(&text, self.message_bytes)))),
             Outcome::Deferred(reason) => Ok(Ended::Deferred(crate::report::shown(&reason, self.message_bytes))),
             Outcome::Other(other) => {
@@ -115,9 +124,34 @@ impl Running {
         }
     }
 
+    /// One batch of a backfill, after a cursor and of at most so many rows.
+    pub(crate) async fn step(&mut self, cursor: Option<&str>, rows: u64) -> Result<Stepped, BlockError> {
+        let params = (cursor.map(str::to_owned), Batch { rows, extra: Vec::new() });
+        match self.call::<_, ContractStepped>("step", params).await? {
+            ContractStepped::More(position) if position.cursor.len() > CURSOR || position.cursor.contains('\0') => {
+                let found =
+                    format!("the block's cursor has {} bytes: it has at most {CURSOR}, and no NUL", position.cursor.len());
+                Err(BlockError::GaveUp { message: found, cause: None })
+            }
+            ContractStepped::More(position) => Ok(Stepped::More {
+                cursor: position.cursor,
+                progress: position.progress.map(|progress| (progress.done, progress.total)),
+            }),
+            ContractStepped::Done(text) => {
+                Ok(Stepped::Ended(Ended::Done(text.map(|text| crate::report::shown(&text, self.message_bytes)))))
+            }
+            ContractStepped::Deferred(reason) => {
+                Ok(Stepped::Ended(Ended::Deferred(crate::report::shown(&reason, self.message_bytes))))
+            }
+            ContractStepped::Other(other) => {
+                Err(BlockError::Unrunnable(format!("it ended in a way that this host does not know: {}", other.type_name)))
+            }
+        }
+    }
+
     /// The block's post-conditions.
     pub(crate) async fn verify(&mut self) -> Result<Vec<Check>, BlockError> {
-        self.call::<Vec<Check>>("verify").await
+        self.call::<(), Vec<Check>>("verify", ()).await
     }
 
     /// The statements that the block sent so far.
@@ -141,14 +175,15 @@ impl Running {
         lines
     }
 
-    async fn call<T>(&mut self, export: &str) -> Result<T, BlockError>
+    async fn call<P, T>(&mut self, export: &str, params: P) -> Result<T, BlockError>
     where
-        Result<T, Failure>: wasmtime::component::ComponentType + wasmtime::component::Lift + Send + Sync + 'static,
+        P: ComponentNamedList + Lower + Send + Sync + 'static,
+        Result<T, Failure>: ComponentType + Lift + Send + Sync + 'static,
         T: 'static,
     {
         let left = self.wall.saturating_sub(self.started.elapsed());
         let (wall, most) = (self.wall, self.message_bytes);
-        let called = tokio::time::timeout(left, self.enter::<T>(export)).await;
+        let called = tokio::time::timeout(left, self.enter::<P, T>(export, params)).await;
         match called {
             Err(_) => Err(BlockError::Timeout(wall)),
             Ok(Ok(Ok(done))) => Ok(done),
@@ -160,9 +195,10 @@ impl Running {
         }
     }
 
-    async fn enter<T>(&mut self, export: &str) -> wasmtime::Result<Result<T, Failure>>
+    async fn enter<P, T>(&mut self, export: &str, params: P) -> wasmtime::Result<Result<T, Failure>>
     where
-        Result<T, Failure>: wasmtime::component::ComponentType + wasmtime::component::Lift + Send + Sync + 'static,
+        P: ComponentNamedList + Lower + Send + Sync + 'static,
+        Result<T, Failure>: ComponentType + Lift + Send + Sync + 'static,
     {
         let instance = match self.instance {
             Some(instance) => instance,
@@ -177,8 +213,8 @@ impl Running {
         let missing = || wasmtime::Error::msg(format!("it does not export {interface}.{export}"));
         let interface_index = instance.get_export_index(&mut self.store, None, interface).ok_or_else(missing)?;
         let index = instance.get_export_index(&mut self.store, Some(&interface_index), export).ok_or_else(missing)?;
-        let function: TypedFunc<(), (Result<T, Failure>,)> = instance.get_typed_func(&mut self.store, index)?;
-        let (result,) = function.call_async(&mut self.store, ()).await?;
+        let function: TypedFunc<P, (Result<T, Failure>,)> = instance.get_typed_func(&mut self.store, index)?;
+        let (result,) = function.call_async(&mut self.store, params).await?;
         Ok(result)
     }
 
@@ -210,3 +246,6 @@ impl Running {
         }
     }
 }
+
+/// The most of a cursor, in bytes: it is kept with every batch.
+const CURSOR: usize = 4_096;

@@ -36,7 +36,9 @@ impl ManifestError {
     pub(crate) fn at_field(text: &str, field: &str, message: String) -> ManifestError {
         let mut at = 0;
         for line in text.split_inclusive('\n') {
-            if line.trim_start().strip_prefix(field).is_some_and(|rest| rest.trim_start().starts_with('=')) {
+            let rest = line.trim_start().strip_prefix(field).map(str::trim);
+            // A table's name stands alone, in its brackets.
+            if rest.is_some_and(|rest| rest.starts_with('=') || (field.starts_with('[') && rest.is_empty())) {
                 return ManifestError::at_offset(text, at, message);
             }
             at += line.len();

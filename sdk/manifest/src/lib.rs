@@ -15,6 +15,7 @@
 //! # Ok::<(), plinth_manifest::ManifestError>(())
 //! ```
 
+mod batch;
 mod budget;
 mod error;
 mod names;
@@ -22,6 +23,7 @@ mod need;
 mod object;
 mod write;
 
+pub use batch::Batch;
 pub use budget::Budget;
 pub use error::ManifestError;
 pub use names::{BlockId, ColumnName, Columns, TableName};
@@ -40,7 +42,7 @@ pub const SECTION: &str = "plinth:manifest";
 pub struct Manifest {
     /// The identity of the block, for ever.
     pub id: BlockId,
-    /// Whether it runs once or at every boot.
+    /// Whether it runs once, in batches, or at every boot.
     pub kind: Kind,
     /// What it does, in one line for people.
     pub title: String,
@@ -80,7 +82,13 @@ pub struct Manifest {
     /// What happens when its component changed after it was applied. Migrations only: a rule runs at every boot anyway.
     #[serde(default)]
     pub changed: Changed,
-    /// What it may use before the host gives up on it.
+    /// When it runs. Backfills only.
+    #[serde(default, skip_serializing_if = "When::is_default")]
+    pub when: When,
+    /// How large its batches are. Backfills only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
+    /// What it may use before the host gives up on it. Of a backfill: what each batch may use.
     #[serde(default)]
     pub budget: Budget,
 }
@@ -97,6 +105,8 @@ pub enum Kind {
     Migration,
     /// At every boot. It must converge.
     Rule,
+    /// In batches until it is done, once in the life of a database.
+    Backfill,
 }
 
 impl Kind {
@@ -105,13 +115,38 @@ impl Kind {
         match self {
             Kind::Migration => "migration",
             Kind::Rule => "rule",
+            Kind::Backfill => "backfill",
         }
+    }
+
+    /// Whether it is done once, as opposed to at every boot.
+    pub fn runs_once(self) -> bool {
+        matches!(self, Kind::Migration | Kind::Backfill)
     }
 }
 
 impl std::fmt::Display for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// When a backfill runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum When {
+    /// In the boot: the API listens when it is done.
+    #[default]
+    Boot,
+    /// Behind the API's start. Blocks that need it wait for a later boot.
+    Background,
+}
+
+impl When {
+    // serde gives a reference.
+    #[allow(clippy::trivially_copy_pass_by_ref)]
+    fn is_default(&self) -> bool {
+        *self == When::Boot
     }
 }
 
@@ -165,6 +200,18 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// Whether it needs another block to be done first: it names it, or requires what that one provides.
+    pub fn needs(&self, other: &Manifest) -> bool {
+        self.after.contains(&other.id)
+            || other.provides.iter().any(|object| self.requires.iter().any(|required| required.same(object)))
+    }
+
+    /// Whether it reads what another block writes and it does not write itself.
+    pub fn reads_from(&self, other: &Manifest) -> bool {
+        let reads = self.reads.iter().filter(|columns| !self.writes.iter().any(|own| own.overlaps(columns)));
+        reads.into_iter().any(|columns| other.writes.iter().any(|write| write.overlaps(columns)))
+    }
+
     fn check(&self) -> Result<(), (&'static str, String)> {
         if self.title.trim().is_empty() {
             return Err(("title", "the title is empty: say in a line what the block does".into()));
@@ -180,6 +227,18 @@ impl Manifest {
                 "transaction",
                 "a rule runs inside a transaction: only a migration can say `transaction = \"none\"`".into(),
             ));
+        }
+        if self.kind == Kind::Backfill && self.transaction == Transaction::None {
+            return Err(("transaction", "a backfill has a transaction for each batch, in which its cursor is kept".into()));
+        }
+        if self.kind != Kind::Backfill && self.when == When::Background {
+            return Err(("when", format!("a {} runs in the boot: only a backfill can run behind it", self.kind)));
+        }
+        if self.kind != Kind::Backfill && self.batch.is_some() {
+            return Err(("[batch]", format!("a {} has no batches: only a backfill has", self.kind)));
+        }
+        if let Some(message) = self.batch.as_ref().and_then(Batch::mistake) {
+            return Err(("[batch]", message));
         }
         if self.transaction == Transaction::None && self.on_failure == OnFailure::Defer {
             return Err((
@@ -236,6 +295,20 @@ mod tests {
     fn a_rule_cannot_leave_its_transaction() {
         let error = Manifest::parse("id = \"a\"\nkind = \"rule\"\ntitle = \"t\"\ntransaction = \"none\"\n").unwrap_err();
         assert_eq!(error.line(), 4, "{error}");
+    }
+
+    #[test]
+    fn only_a_backfill_has_batches_and_runs_in_the_background() {
+        let backfill = "id = \"a\"\nkind = \"backfill\"\ntitle = \"t\"\n";
+        let manifest = Manifest::parse(&format!("{backfill}when = \"background\"\n[batch]\nrows = 10\n")).unwrap();
+        assert_eq!((manifest.when, manifest.batch.unwrap().rows), (When::Background, 10));
+        assert_eq!(Manifest::parse(&format!("{backfill}transaction = \"none\"\n")).unwrap_err().line(), 4);
+        assert_eq!(Manifest::parse(&format!("{backfill}[batch]\nrows = 0\n")).unwrap_err().line(), 4);
+        for text in ["when = \"background\"\n", "[batch]\nrows = 10\n"] {
+            let error = Manifest::parse(&format!("{LEAST}{text}")).unwrap_err();
+            assert_eq!(error.line(), 4, "{error}");
+            assert!(error.to_string().contains("only a backfill"), "{error}");
+        }
     }
 
     #[test]

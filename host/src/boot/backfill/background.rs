@@ -1,0 +1,180 @@
+//! The backfills that a boot left for later.
+
+use super::{
+    super::{Boot, LOST, Loaded, milliseconds, pass::Pass, preview::known, transient},
+    alone,
+};
+use crate::{
+    database::{Connection, simple::text},
+    error::BootError,
+    host::Host,
+    ledger::{Known, LedgerError, Record},
+    load::Component,
+    plan::{Action, Plan, Step},
+    report::{BlockReport, BootReport, BootState, Outcome, Report},
+};
+use plinth_manifest::When;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Runs them, until they are done or `stop` is: then the running batch is cancelled and rolled back.
+pub(crate) async fn background_until(host: &Host, stop: impl Future<Output = ()>) -> Result<Report, BootError> {
+    let pass = Pass::new(host, host.retry_budget);
+    let done = tokio::select! {
+        done = tries(host, &pass) => done,
+        () = stop => Err(pass.leave().await),
+    };
+    pass.ended();
+    done
+}
+
+/// Tries until they are done, or fail in a way that will not pass.
+async fn tries(host: &Host, pass: &Pass) -> Result<Report, BootError> {
+    let loading = host.clone();
+    let loading = tokio::task::spawn_blocking(move || Loaded::new(&loading));
+    let loaded = loading.await.map_err(|_| BootError::Interrupted(None))??;
+    let mut background =
+        Background { host, loaded: &loaded, pass, started: Instant::now(), boot: None, trips: 0, reports: Vec::new() };
+    if !loaded.components.iter().any(|component| component.manifest.when == When::Background) {
+        return background.ended();
+    }
+    loop {
+        background.reports.clear();
+        let error = match background.attempt().await {
+            Ok(report) => return Ok(report),
+            Err(error) => error,
+        };
+        let cause = transient::of_a_boot(&error);
+        let Some(pause) = cause.and_then(|cause| pass.again(None, cause, Duration::ZERO)) else {
+            return Err(pass.given_up(error));
+        };
+        pass.ended();
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// The backfills of a host, behind a boot.
+struct Background<'a> {
+    host: &'a Host,
+    loaded: &'a Loaded,
+    pass: &'a Pass,
+    started: Instant,
+    /// The boot that left them, which their outcomes are recorded under.
+    boot: Option<i64>,
+    trips: u64,
+    reports: Vec<BlockReport>,
+}
+
+impl Background<'_> {
+    /// One try, on one connection: all that are not done yet.
+    async fn attempt(&mut self) -> Result<Report, BootError> {
+        let connection = Arc::new(self.host.database.connect(&self.host.connection_name()).await?);
+        self.pass.connected(&connection);
+        let ledger = known(self.host, &connection, &self.loaded.digest).await?;
+        let plan = Plan::new(&self.loaded.components, &self.loaded.order, &ledger);
+        for step in plan.steps.iter().filter(|step| step.action == Action::Background) {
+            let Some(component) = self.loaded.components.get(step.component) else { continue };
+            let report = match waits(component, self.loaded, &ledger) {
+                Some(before) => {
+                    let mut report = BlockReport::new(&component.manifest.id, component.manifest.kind, Outcome::Skipped);
+                    report.message = Some(format!("waits for {before}, which was not applied yet"));
+                    report
+                }
+                None => self.run(component, step, &plan, &connection).await?,
+            };
+            self.reports.push(report);
+        }
+        self.trips += connection.trips().get();
+        self.ended()
+    }
+
+    async fn run(
+        &mut self,
+        component: &Component,
+        step: &Step,
+        plan: &Plan,
+        connection: &Arc<Connection>,
+    ) -> Result<BlockReport, BootError> {
+        let (host, manifest) = (self.host, &component.manifest);
+        let began = Instant::now();
+        let mut report = BlockReport::new(&manifest.id, manifest.kind, Outcome::Failed);
+        let Some(held) = alone(host, component, connection, None).await? else {
+            report.outcome = Outcome::Joined;
+            report.duration_ms = milliseconds(began);
+            return Ok(report);
+        };
+        let unreadable =
+            |source| BootError::Ledger(LedgerError::Database { schema: host.ledger.schema.clone(), doing: "read", source });
+        let last = connection.send(&host.ledger.last_boot_query(&manifest.id)).await.map_err(unreadable)?;
+        let number = |place| last.last().first().and_then(|row| text(row, place)).and_then(|text| text.parse::<i64>().ok());
+        self.boot = number(0);
+        report.attempts = number(1).and_then(|attempt| attempt.try_into().ok()).unwrap_or(1);
+        let token = Some(held.token().clone());
+        let boot = Boot {
+            host,
+            loaded: self.loaded,
+            pass: self.pass,
+            plan: plan.clone(),
+            held: Some(&held),
+            connection: connection.clone(),
+            record: Record { ledger: host.ledger.clone(), boot: self.boot.unwrap_or_default(), token },
+            // A cache that cannot be trusted is refused.
+            sandbox: host.sandbox()?,
+            started: began,
+            reports: Vec::new(),
+        };
+        host.teller.block(&manifest.id, 0);
+        let lost = tokio::select! {
+            () = boot.backfill_alone(component, step, &held, &mut report, began) => None,
+            why = held.lost() => Some(why),
+        };
+        report.duration_ms = milliseconds(began);
+        self.trips += held.round_trips();
+        drop(boot);
+        if let Some(why) = lost {
+            // The batch that ran was not committed, and nothing more is written.
+            let _ = tokio::time::timeout(LOST, connection.canceller().cancel()).await;
+            connection.give_up();
+            return Err(BootError::LockLost(why));
+        }
+        held.release().await;
+        host.teller.ended(&report);
+        Ok(report)
+    }
+
+    fn ended(&self) -> Result<Report, BootError> {
+        let any = |outcome| self.reports.iter().any(|report| report.outcome == outcome);
+        let state = match (any(Outcome::Failed), any(Outcome::Deferred) || any(Outcome::Skipped)) {
+            (true, _) => BootState::Failed,
+            (_, true) => BootState::Deferred,
+            _ => BootState::Complete,
+        };
+        let ran = |report: &&BlockReport| !matches!(report.outcome, Outcome::Skipped | Outcome::Joined);
+        let report = Report {
+            boot: BootReport {
+                id: self.boot,
+                duration_ms: milliseconds(self.started),
+                round_trips: self.trips,
+                build: self.host.build.clone(),
+                found: self.loaded.components.len(),
+                ran: self.reports.iter().filter(ran).count(),
+                skipped: self.reports.iter().filter(|report| report.outcome == Outcome::Skipped).count(),
+                retries: self.pass.retries(),
+                ..BootReport::new(state)
+            },
+            blocks: self.reports.clone(),
+        };
+        if state == BootState::Failed { Err(BootError::Failed(Box::new(report))) } else { Ok(report) }
+    }
+}
+
+/// A block that must be applied before this one and is not.
+fn waits(component: &Component, loaded: &Loaded, ledger: &Known) -> Option<String> {
+    let manifest = &component.manifest;
+    let applied = |id: &str| ledger.get(id).is_some_and(|entry| entry.applied);
+    let others = loaded.components.iter().map(|other| &other.manifest);
+    let mut before = others.filter(|other| other.kind.runs_once() && other.id != manifest.id && manifest.needs(other));
+    before.find(|other| !applied(&other.id)).map(|other| other.id.to_string())
+}

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
 pub mod attack;
+pub mod campaign;
+pub mod crash;
+pub mod proxy;
 
 use plinth::{Database, Host, embedded::Server};
 use std::{
@@ -123,14 +126,43 @@ impl TestDatabase {
         database
     }
 
+    /// The same on a server of the test's own.
+    pub async fn with_t_on(server: &Server) -> TestDatabase {
+        let database = TestDatabase::made_on(server, "template0").await;
+        let sql = "create table t (id int primary key, a int, b int, updated_at timestamptz);
+                   insert into t (id, a, b) select i, 0, 0 from generate_series(101, 110) i";
+        database.client().await.batch_execute(sql).await.unwrap();
+        database
+    }
+
+    /// [`TestDatabase::production_like`] on a server of the test's own.
+    pub async fn production_like_on(server: &Server) -> TestDatabase {
+        let database = TestDatabase::made_on(server, "template0").await;
+        let client = database.client().await;
+        for file in ["tables.sql", "production_like.sql"] {
+            client.batch_execute(&std::fs::read_to_string(root().join("tests/data").join(file)).unwrap()).await.unwrap();
+        }
+        database
+    }
+
+    /// Drops the database, so that a long campaign does not fill the memory.
+    pub async fn remove(self, server: &Server) {
+        let admin = connect(&server.url("postgres")).await;
+        admin.batch_execute(&format!("drop database {} with (force)", self.name)).await.unwrap();
+    }
+
     async fn from_template(template: &str) -> TestDatabase {
+        TestDatabase::made_on(server(), template).await
+    }
+
+    async fn made_on(server: &Server, template: &str) -> TestDatabase {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let admin = connect(&server().url("postgres")).await;
+        let admin = connect(&server.url("postgres")).await;
         // CREATE DATABASE wants its template unused; the connection that filled it may still be closing.
         for _ in 0..50 {
             match admin.batch_execute(&format!("create database {name} template {template} strategy file_copy")).await {
-                Ok(()) => return TestDatabase { url: server().url(&name), name },
+                Ok(()) => return TestDatabase { url: server.url(&name), name },
                 Err(error) if error.code().is_some_and(|code| code.code() == "55006") => {
                     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
                 }

@@ -2,7 +2,7 @@
 
 use super::{Loaded, milliseconds};
 use crate::{
-    database::{Connection, ResultSets},
+    database::Connection,
     error::BootError,
     host::Host,
     ledger::{Known, LastBoot, LedgerError, Look},
@@ -33,7 +33,7 @@ pub(super) enum Turn {
 /// Looks without a lock; takes it, unless there is nothing to do or somebody else does it meanwhile.
 pub(super) async fn turn(host: &Host, loaded: &Loaded, connection: &Connection, started: Instant) -> Result<Turn, BootError> {
     let ledger = &host.ledger;
-    let first = ledger.read_look(ResultSets::of(connection.client(), &ledger.look_query()).await)?;
+    let first = ledger.read_look(connection.ask(&ledger.look_query()).await)?;
     if let Some(last) = first.last().filter(|last| last.digest == loaded.digest && !loaded.has_rules()) {
         return Ok(Turn::Nothing(report(host, loaded, last, BootState::Complete, connection.trips().get(), started, |_| {
             Outcome::Skipped
@@ -57,7 +57,7 @@ pub(super) async fn turn(host: &Host, loaded: &Loaded, connection: &Connection, 
                 return Ok(Turn::Ours { held, known: Known::read(&sets, 0), pooled: claimant.found_pooler() });
             }
             Attempt::Busy { holder } => {
-                let now = ledger.read_look(ResultSets::of(connection.client(), &ledger.look_query()).await)?;
+                let now = ledger.read_look(connection.ask(&ledger.look_query()).await)?;
                 if let Some(report) = joined(host, loaded, connection, &first, &now, trips, started).await? {
                     return Ok(Turn::Joined(report));
                 }
@@ -89,7 +89,7 @@ async fn joined(
     let newer = |last: &&LastBoot| last.digest == loaded.digest && first.last().is_none_or(|before| before.id < last.id);
     let Some(last) = now.last().filter(newer) else { return Ok(None) };
     let unreadable = |source| LedgerError::Database { schema: ledger.schema.clone(), doing: "read", source };
-    let sets = connection.send(&ledger.outcomes_query(last.id)).await.map_err(unreadable)?;
+    let sets = connection.ask(&ledger.outcomes_query(last.id)).await.map_err(unreadable)?;
     let ran: BTreeSet<&str> = sets.last().iter().filter_map(|row| row.try_get(0).ok().flatten()).collect();
     let trips = connection.trips().get() + other_trips;
     let outcome = |id: &str| if ran.contains(id) { Outcome::Joined } else { Outcome::Skipped };

@@ -145,7 +145,10 @@ async fn attempt(host: &Host, loaded: &Loaded, connection: Arc<Connection>, pass
         }
         Turn::Ours { held, known, pooled } => (held, known, pooled),
     };
-    let opened = open(host, loaded, &connection, &held, &known).await;
+    let opened = tokio::select! {
+        opened = open(host, loaded, &connection, &held, &known) => opened,
+        why = held.lost() => Err(BootError::LockLost(why)),
+    };
     let (mut plan, record, sandbox) = match opened {
         Ok(opened) => opened,
         Err(error) => {

@@ -270,8 +270,17 @@ impl Connection {
 
     /// Sends a string of the host's own statements. A server that does not answer for very long counts as gone.
     pub(crate) async fn send(&self, statements: &str) -> Result<super::ResultSets, tokio_postgres::Error> {
+        self.within(PATIENCE, statements).await
+    }
+
+    /// The same for statements that wait for nobody: a server that is silent for half a minute counts as gone.
+    pub(crate) async fn ask(&self, statements: &str) -> Result<super::ResultSets, tokio_postgres::Error> {
+        self.within(SILENCE, statements).await
+    }
+
+    async fn within(&self, patience: Duration, statements: &str) -> Result<super::ResultSets, tokio_postgres::Error> {
         let mut answer = pin!(super::ResultSets::of(&self.client, statements));
-        match tokio::time::timeout(PATIENCE, &mut answer).await {
+        match tokio::time::timeout(patience, &mut answer).await {
             Ok(answered) => answered,
             Err(_) => {
                 self.give_up();

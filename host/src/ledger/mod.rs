@@ -17,7 +17,7 @@ pub(crate) use known::Entry;
 pub(crate) use known::Known;
 pub(crate) use look::{LastBoot, Look};
 pub(crate) use record::{Record, Row};
-pub(crate) use runner::{FENCED, Token};
+pub(crate) use runner::{Claim, FENCED, Token};
 pub(crate) use schema::{FORMAT, Ledger};
 
 use crate::database::ConnectError;

@@ -9,6 +9,18 @@ use crate::{
 /// Who holds a row and since when, as people read it.
 const HOLDER: &str = "format('%s (%s, since %s)', instance, mode, to_char(since, 'HH24:MI:SS'))";
 
+/// How the row is claimed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Claim {
+    /// Under the session lock.
+    Session {
+        /// The server process that holds it.
+        locking: i32,
+    },
+    /// For as long as it is renewed.
+    Lease,
+}
+
 /// The token of a runner: what it writes is written only as long as it is the newest.
 #[derive(Clone, Debug)]
 pub(crate) struct Token {
@@ -20,16 +32,31 @@ impl Ledger {
     /// Claims the runner's row. Two statements: the row as it was, if somebody has it (`backend`, `backend_started`, `mode`,
     /// who and since when), and the new token, or no row if somebody else keeps it.
     ///
-    /// Who holds the session lock takes over from any other session, since that one has lost it. Whoever comes by lease takes
-    /// over from a session only if nobody holds the session lock. A lease that ran out is anybody's.
-    pub(crate) fn claim(&self, key: LockKey, mode: Mode, instance: &str) -> String {
+    /// Who holds the session lock, with the process `locking`, takes over from any other session, since that one has lost it;
+    /// who believes to hold it and does not takes over from nobody. Whoever comes by lease takes over from a session only if
+    /// nobody holds the session lock. A lease that ran out is anybody's, for sessions that hold the lock.
+    pub(crate) fn claim(&self, key: LockKey, by: Claim, instance: &str) -> String {
         let (schema, application, instance) = (self.quoted(), self.application(), literal(instance));
         let lease = LEASE.as_secs();
-        let (backend, backend_started, from_session) = match mode {
-            Mode::Session => {
-                ("pg_backend_pid()", "(select backend_start from pg_stat_get_activity(pg_backend_pid()))", "true".to_owned())
-            }
-            Mode::Lease => ("null", "null::timestamptz", format!("not {}", key.is_taken())),
+        let (mode, backend, backend_started, free) = match by {
+            Claim::Session { locking } => (
+                Mode::Session,
+                "pg_backend_pid()",
+                "(select backend_start from pg_stat_get_activity(pg_backend_pid()))",
+                format!(
+                    "(r.released is not null or r.mode = 'session' or r.expires < clock_timestamp()) and {}",
+                    key.is_held_by(locking)
+                ),
+            ),
+            Claim::Lease => (
+                Mode::Lease,
+                "null",
+                "null::timestamptz",
+                format!(
+                    "r.released is not null or (r.mode = 'session' and not {}) or (r.mode = 'lease' and r.expires < clock_timestamp())",
+                    key.is_taken()
+                ),
+            ),
         };
         let mode = literal(mode.as_str());
         format!(
@@ -40,7 +67,7 @@ impl Ledger {
              on conflict (application) do update set token = r.token + 1, mode = excluded.mode, instance = excluded.instance,
                 backend = excluded.backend, backend_started = excluded.backend_started, since = excluded.since,
                 expires = excluded.expires, released = null
-             where r.released is not null or (r.mode = 'session' and {from_session}) or (r.mode = 'lease' and r.expires < clock_timestamp())
+             where {free}
              returning token"
         )
     }

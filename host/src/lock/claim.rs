@@ -5,7 +5,7 @@ use crate::{
     database::{ConnectError, Connection, ResultSets, simple::text},
     error::BootError,
     host::Host,
-    ledger::{Ledger, LedgerError, Token},
+    ledger::{Claim, Ledger, LedgerError, Token},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -65,7 +65,7 @@ impl<'a> Claimant<'a> {
         let process = process.filter(|_| self.host.lock_mode != LockMode::Lease);
         // A session that does nothing for long must not be ended for it: it holds the lock.
         let asked = format!("{name}{}", self.key.try_statement(process, insists));
-        let sets = self.connection.send(&asked).await.map_err(|source| unreadable(ledger, source))?;
+        let sets = self.connection.ask(&asked).await.map_err(|source| unreadable(ledger, source))?;
         let row = sets.last().first();
         let said = |place| row.and_then(|row| text(row, place));
         let yes = |place| said(place) == Some("t");
@@ -87,8 +87,12 @@ impl<'a> Claimant<'a> {
             work.send(&ledger.create()).await.map_err(|source| unwritten(ledger, source))?;
             self.ledger_stands = true;
         }
-        let claim = format!("{}; {read}", ledger.claim(self.key, mode, &self.host.instance));
-        let sets = work.send(&claim).await.map_err(|source| unwritten(ledger, source))?;
+        let by = match mode {
+            Mode::Session => Claim::Session { locking: said(5).and_then(|process| process.parse().ok()).unwrap_or_default() },
+            Mode::Lease => Claim::Lease,
+        };
+        let claim = format!("{}; {read}", ledger.claim(self.key, by, &self.host.instance));
+        let sets = work.ask(&claim).await.map_err(|source| unwritten(ledger, source))?;
         let read = sets.count().saturating_sub(2);
         let (before, token) = (sets.set_from_end(read + 1), sets.set_from_end(read));
         let before = before.first();
@@ -97,7 +101,7 @@ impl<'a> Claimant<'a> {
             if mode == Mode::Session {
                 // A lease is held by somebody behind a pooler: who waits for it must not hold up those that hold no lock.
                 let unlock = self.key.unlock_statement();
-                self.connection.send(&unlock).await.map_err(|source| unreadable(ledger, source))?;
+                self.connection.ask(&unlock).await.map_err(|source| unreadable(ledger, source))?;
             }
             self.waits = true;
             return Ok(Attempt::Busy { holder: was(3).map(str::to_owned) });
@@ -116,7 +120,7 @@ async fn evict(work: &Connection, backend: &str, started: &str) -> Result<(), to
     let ask = Ledger::evict(backend, started);
     let until = std::time::Instant::now() + EVICTED;
     loop {
-        match work.send(&ask).await {
+        match work.ask(&ask).await {
             Ok(sets) if sets.value() != Some("t") => return Ok(()),
             Ok(_) if std::time::Instant::now() > until => {
                 tracing::warn!(backend, "the server process of an earlier runner does not end; its transactions are fenced off");

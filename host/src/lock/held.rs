@@ -122,6 +122,8 @@ impl Beat {
                     None => why,
                 },
             };
+            // Whatever is still to be answered on it: who waits for this lock must not wait for that.
+            connection.give_up();
             tell.send_replace(Some(why));
             return;
         }

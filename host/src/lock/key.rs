@@ -26,8 +26,14 @@ impl LockKey {
         LockKey(i64::from_be_bytes(first))
     }
 
+    /// The number, as `pg_try_advisory_lock` takes it.
+    #[cfg(test)]
+    pub(super) fn number(self) -> i64 {
+        self.0
+    }
+
     /// The statement that tries. Its row: whether the server process is the one that was connected to, whether we have the
-    /// lock, who has it if not, whether the server is in recovery, whether it is read-only.
+    /// lock, who has it if not, whether the server is in recovery, whether it is read-only, and the server process.
     ///
     /// Unless `insists`, nothing is locked on another process than `process`: behind a pooler that would stay behind on a
     /// connection that somebody else gets next. No process is 0.
@@ -39,7 +45,7 @@ impl LockKey {
                 (select format('%s (process %s, since %s)', coalesce(nullif(a.application_name, ''), a.usename), a.pid,
                                to_char(a.backend_start, 'HH24:MI:SS'))
                  from {} l join pg_stat_activity a using (pid) where a.pid <> pg_backend_pid() limit 1),
-                pg_is_in_recovery(), current_setting('transaction_read_only')",
+                pg_is_in_recovery(), current_setting('transaction_read_only'), pg_backend_pid()",
             self.holders()
         )
     }
@@ -47,6 +53,11 @@ impl LockKey {
     /// Whether any session holds the lock, as an expression.
     pub(crate) fn is_taken(self) -> String {
         format!("exists (select from {} l)", self.holders())
+    }
+
+    /// Whether a server process holds the lock, as an expression.
+    pub(crate) fn is_held_by(self, process: i32) -> String {
+        format!("exists (select from {} l where l.pid = {process})", self.holders())
     }
 
     /// The sessions that hold the lock. One with a 64-bit key is shown in two halves, with objsubid 1.

@@ -10,11 +10,13 @@ mod claim;
 mod held;
 mod key;
 
+#[cfg(test)]
+mod model;
+
 pub(crate) use claim::{Attempt, Claimant};
 pub(crate) use held::Held;
 pub(crate) use key::{LockKey, connections_of, pause};
 
-use serde::Serialize;
 use std::time::Duration;
 
 /// How long a lease holds without being renewed: longer than a server needs to restart, shorter than a probe's patience.
@@ -34,8 +36,7 @@ pub enum LockMode {
 }
 
 /// How it is held in a boot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Mode {
     Session,
     Lease,

@@ -12,7 +12,7 @@ CARGO ?= cargo
 WASM_TARGET_DIR := $(CURDIR)/target/wasm
 PACKAGE := $(CURDIR)/target/postgres
 
-.PHONY: help run test unit alone packaged lint format blocks guests generic postgres bench toolchains clean
+.PHONY: help run test unit alone packaged bundled lint format blocks guests generic postgres bench toolchains clean
 
 help: ## Tell the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -21,7 +21,7 @@ run: blocks generic postgres ## The tour: data as in production, two boots, a ru
 	$(CARGO) build --locked -p plinth -p plinth-tests
 	@target/debug/tour
 
-test: unit alone packaged toolchains ## Everything: unit tests, cases, attacks, the real command, two PostgreSQLs, both toolchains
+test: unit alone packaged bundled toolchains ## Everything: unit tests, cases, attacks, the real command, two PostgreSQLs, both toolchains
 
 unit: blocks guests generic postgres
 	$(CARGO) build --locked --workspace
@@ -36,6 +36,15 @@ packaged: unit
 	PLINTH_PG_CACHE=$(PACKAGE) host/postgres.sh --force
 	PLINTH_PG_CACHE=$(PACKAGE) $(CARGO) test --locked -p plinth-tests --test embedded -- package
 	PLINTH_PG_BIN=$(PACKAGE)/bin $(CARGO) test --locked -p plinth-tests --test reference --test cases --test planning --test values
+
+bundled: blocks generic ## The command with PostgreSQL inside, target/bundled/plinth, tried where there is nothing else
+	PLINTH_PG_CACHE=$(PACKAGE) host/bundle.sh target/bundled
+	$(CARGO) clippy --locked -p plinth-embedded --features bundled --all-targets -- -D warnings
+	$(CARGO) test --locked -p plinth-embedded --features bundled
+	$(CARGO) build --locked -p plinth --features bundled-postgres
+	cp target/debug/plinth target/bundled/plinth
+	$(CARGO) build --locked -p plinth
+	tests/bundled.sh target/bundled/plinth target/blocks
 
 toolchains: ## Build a block with each of the two wasm toolchains
 	tests/toolchain.sh

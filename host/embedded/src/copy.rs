@@ -8,7 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// The second one for containers whose /var cannot be written.
-const PLACES: [&str; 2] = ["/var/cache/plinth", "/tmp/plinth-postgres-0"];
+pub(super) const PLACES: [&str; 2] = ["/var/cache/plinth", "/tmp/plinth-postgres-0"];
 
 /// The parts of an install that a server needs.
 const PARTS: [&str; 4] = ["bin/postgres", "bin/initdb", "lib", "share"];
@@ -67,14 +67,14 @@ fn copy_to(place: &Path, name: &str, prefix: &Path, libraries: &[PathBuf]) -> io
 }
 
 /// A folder laid out by another user could hold anything.
-fn must_be_ours(folder: &Path) -> io::Result<()> {
+pub(super) fn must_be_ours(folder: &Path) -> io::Result<()> {
     let found = fs::symlink_metadata(folder)?;
     let safe = found.is_dir() && found.uid() == nix::unistd::geteuid().as_raw() && found.mode() & 0o022 == 0;
     if safe { Ok(()) } else { Err(io::Error::other(format!("{} is not a folder that only we can write", folder.display()))) }
 }
 
 /// Makes the folder if it is missing, readable to all.
-fn folder(path: &Path) -> io::Result<()> {
+pub(super) fn folder(path: &Path) -> io::Result<()> {
     match fs::create_dir(path) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
         _ => fs::set_permissions(path, Permissions::from_mode(0o755)),

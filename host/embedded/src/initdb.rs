@@ -13,6 +13,10 @@ const LOCALES: [&str; 2] = ["C.UTF-8", "C"];
 /// Fills `data`, an empty folder of `account`. If this process dies meanwhile, a part of a data
 /// folder stays.
 pub(super) fn run(binaries: &Binaries, account: &Account, data: &Path, durable: bool) -> Result<(), EmbeddedError> {
+    #[cfg(feature = "bundled")]
+    if binaries.carried {
+        return super::bundled::data(account, data, durable);
+    }
     let mut first = None;
     for locale in LOCALES {
         match with_locale(binaries, account, data, durable, locale) {

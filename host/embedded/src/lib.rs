@@ -22,6 +22,8 @@
 mod account;
 mod binaries;
 mod builder;
+#[cfg(feature = "bundled")]
+mod bundled;
 mod copy;
 mod data;
 mod error;
@@ -33,6 +35,8 @@ mod process;
 mod scratch;
 mod server;
 mod snapshot;
+#[cfg(feature = "bundled")]
+mod tar;
 mod tcp;
 mod url;
 

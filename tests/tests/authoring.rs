@@ -179,7 +179,7 @@ fn wrong_paths_are_usage() {
 #[test]
 fn new_blocks_build_and_their_tests_pass_outside_of_the_repository() {
     let outside = tempfile::tempdir().unwrap();
-    let kinds = ["migration", "rule"];
+    let kinds = ["migration", "rule", "backfill"];
     for kind in kinds {
         let output = plinth()
             .args(["new", &format!("0070_new-{kind}"), "--kind", kind, "--sdk"])

@@ -176,8 +176,13 @@ impl TestDatabase {
     }
 
     fn run(&self, work: Work) -> Result<Ran, Failed> {
+        self.observed(|native| work.run(native))
+    }
+
+    /// Runs something on a connection of its own, and tells what is another way after it.
+    pub(crate) fn observed(&self, run: impl FnOnce(&Native) -> Result<Ran, Failed>) -> Result<Ran, Failed> {
         let before = self.snapshot();
-        let ran = work.run(&Native::new(Rc::new(RefCell::new(self.client()))))?;
+        let ran = run(&Native::new(Rc::new(RefCell::new(self.client()))))?;
         Ok(Ran { difference: before.difference(&self.snapshot()), ..ran })
     }
 }

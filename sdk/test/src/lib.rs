@@ -2,7 +2,7 @@
 //!
 //! There are three tiers, each slower and nearer to production than the one before:
 //!
-//! 1. **natively**: [`TestDatabase::apply`] and [`TestDatabase::reconcile`] run the block's own Rust in the test's process, by the
+//! 1. **natively**: [`TestDatabase::apply`], [`TestDatabase::reconcile`] and [`TestDatabase::backfill`] run the block's own Rust in the test's process, by the
 //!    steps of a boot: transaction, work, post-conditions, commit. Milliseconds, and a debugger stops in it. There is no sandbox, and
 //!    no statement is refused by the host's policy.
 //! 2. **as a component** (feature `component`): `TestDatabase::boot` runs the file that will be shipped in a host's sandbox, with
@@ -45,6 +45,7 @@
 //! ```
 #![allow(clippy::panic, reason = "a test that fails says so by a panic")]
 
+mod backfill;
 #[cfg(feature = "component")]
 mod component;
 mod database;

@@ -1,6 +1,9 @@
 //! A block's database without WebAssembly: the same statements, sent from this process.
 
-use crate::value::{Parameter, Raw, decode, type_name};
+use crate::{
+    ran::Failed,
+    value::{Parameter, Raw, decode, type_name},
+};
 use plinth_block::{
     Backend, BackendSavepoint, Level, SqlError,
     types::{Column, ContractError, ContractRows, DatabaseError, Refusal, Value, ValueError},
@@ -18,6 +21,16 @@ pub(crate) struct Told {
     pub(crate) journal: RefCell<Vec<String>>,
     /// The first failure outside of a sub-step: whatever the block makes of it, its work is lost.
     pub(crate) failed: RefCell<Option<SqlError>>,
+}
+
+impl Told {
+    /// The contract: a failure outside a savepoint ends the work, whatever the block makes of it.
+    pub(crate) fn ended(&self) -> Result<(), Failed> {
+        match self.failed.borrow_mut().take() {
+            Some(error) => Err(Failed::after(error)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A connection that answers a block.

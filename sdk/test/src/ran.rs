@@ -59,8 +59,13 @@ pub struct Failed {
 }
 
 impl Failed {
-    fn new(message: impl Into<String>) -> Failed {
+    pub(crate) fn new(message: impl Into<String>) -> Failed {
         Failed { message: message.into(), cause: None }
+    }
+
+    pub(crate) fn after(error: SqlError) -> Failed {
+        let message = format!("the block went on after a failure: use a savepoint for what may fail: {error}");
+        Failed { message, cause: Some(error) }
     }
 
     /// The statement's error behind it.
@@ -106,6 +111,10 @@ const LOCKS: &str = "select coalesce(nullif(n.nspname, 'public') || '.', '') || 
      where l.pid = pg_backend_pid() and l.granted and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
      order by 1, 2";
 
+/// How a transaction of a block begins.
+pub(crate) const BEGIN: &str =
+    "begin; set local lock_timeout = '5s'; set local search_path = public; set local client_min_messages = warning";
+
 impl Work {
     pub(crate) fn run(&self, native: &Native) -> Result<Ran, Failed> {
         let manifest = Manifest::parse(self.manifest).map_err(|error| Failed::new(format!("block.toml, {error}")))?;
@@ -113,19 +122,16 @@ impl Work {
             return self.outside(native);
         }
         let send = |sql: &str| native.client.borrow_mut().batch_execute(sql).map_err(Failed::from);
-        send("begin; set local lock_timeout = '5s'; set local search_path = public; set local client_min_messages = warning")?;
+        send(BEGIN)?;
         let before = counters(native)?;
         let db = Db::with_backend(native.clone());
         let outcome = (self.work)(&db)?;
         if let Outcome::Deferred(_) = outcome {
             send("rollback")?;
-            return Ok(self.ran(native, outcome, Checks::new()));
+            return Ok(Ran::new(native, outcome, Checks::new()));
         }
-        if let Some(error) = native.told.failed.borrow_mut().take() {
-            let message = format!("the block went on after a failure: use a savepoint for what may fail: {error}");
-            return Err(Failed { message, cause: Some(error) });
-        }
-        let mut ran = self.ran(native, outcome, Checks::new());
+        native.told.ended()?;
+        let mut ran = Ran::new(native, outcome, Checks::new());
         send("savepoint plinth_verify; set transaction read only")?;
         ran.checks = held((self.verify)(&db)?)?;
         send("rollback to savepoint plinth_verify")?;
@@ -141,24 +147,12 @@ impl Work {
     fn outside(&self, native: &Native) -> Result<Ran, Failed> {
         let db = Db::with_backend(native.clone());
         let outcome = (self.work)(&db)?;
-        let ran = self.ran(native, outcome, Checks::new());
+        let ran = Ran::new(native, outcome, Checks::new());
         Ok(Ran { checks: held((self.verify)(&db)?)?, ..ran })
-    }
-
-    fn ran(&self, native: &Native, outcome: Outcome, checks: Checks) -> Ran {
-        Ran {
-            outcome,
-            checks: checks.into_list(),
-            rows: BTreeMap::new(),
-            locks: Vec::new(),
-            statements: native.told.statements.borrow().clone(),
-            journal: native.told.journal.borrow().clone(),
-            difference: Difference::default(),
-        }
     }
 }
 
-fn held(checks: Checks) -> Result<Vec<Check>, Failed> {
+pub(crate) fn held(checks: Checks) -> Result<Vec<Check>, Failed> {
     let checks = checks.into_list();
     let broken: Vec<String> = checks
         .iter()
@@ -168,7 +162,7 @@ fn held(checks: Checks) -> Result<Vec<Check>, Failed> {
     if broken.is_empty() { Ok(checks) } else { Err(Failed::new(format!("post-conditions do not hold: {}", broken.join("; ")))) }
 }
 
-fn counters(native: &Native) -> Result<BTreeMap<TableName, Rows>, Failed> {
+pub(crate) fn counters(native: &Native) -> Result<BTreeMap<TableName, Rows>, Failed> {
     let number = |row: &postgres::Row, place| u64::try_from(row.get::<_, i64>(place)).unwrap_or(0);
     let rows = native.client.borrow_mut().query(COUNTERS, &[])?;
     let table = |row: &postgres::Row| {
@@ -178,7 +172,7 @@ fn counters(native: &Native) -> Result<BTreeMap<TableName, Rows>, Failed> {
     Ok(rows.iter().map(table).collect())
 }
 
-fn since(now: &BTreeMap<TableName, Rows>, then: &BTreeMap<TableName, Rows>) -> BTreeMap<String, Rows> {
+pub(crate) fn since(now: &BTreeMap<TableName, Rows>, then: &BTreeMap<TableName, Rows>) -> BTreeMap<String, Rows> {
     let changed = now.iter().map(|(table, now)| {
         let then = then.get(table).copied().unwrap_or_default();
         let rows = Rows {
@@ -192,7 +186,7 @@ fn since(now: &BTreeMap<TableName, Rows>, then: &BTreeMap<TableName, Rows>) -> B
 }
 
 /// What a host would roll the block back for.
-fn undeclared(manifest: &Manifest, rows: &BTreeMap<String, Rows>) -> Result<(), Failed> {
+pub(crate) fn undeclared(manifest: &Manifest, rows: &BTreeMap<String, Rows>) -> Result<(), Failed> {
     let declared = |table: &str| {
         manifest.writes.iter().any(|write| write.table.to_string() == table)
             || manifest.provides.iter().any(|object| matches!(object, Object::Table(name) if name.to_string() == table))
@@ -204,6 +198,34 @@ fn undeclared(manifest: &Manifest, rows: &BTreeMap<String, Rows>) -> Result<(), 
 }
 
 impl Ran {
+    pub(crate) fn new(native: &Native, outcome: Outcome, checks: Checks) -> Ran {
+        Ran {
+            outcome,
+            checks: checks.into_list(),
+            rows: BTreeMap::new(),
+            locks: Vec::new(),
+            statements: native.told.statements.borrow().clone(),
+            journal: native.told.journal.borrow().clone(),
+            difference: Difference::default(),
+        }
+    }
+
+    /// Adds what a batch sent and changed.
+    pub(crate) fn add(&mut self, native: &Native, changed: &BTreeMap<String, Rows>) {
+        self.statements.clone_from(&native.told.statements.borrow());
+        for (table, rows) in changed {
+            let all = self.rows.entry(table.clone()).or_default();
+            all.inserted += rows.inserted;
+            all.updated += rows.updated;
+            all.deleted += rows.deleted;
+        }
+    }
+
+    /// After the last batch.
+    pub(crate) fn ended(self, native: &Native, outcome: Outcome, checks: Vec<Check>) -> Ran {
+        Ran { rows: self.rows, statements: self.statements, checks, ..Ran::new(native, outcome, Checks::new()) }
+    }
+
     /// Expects that so many rows of a table were changed, and of no other table. A table of schema `public` without its schema.
     ///
     /// # Panics

@@ -180,6 +180,50 @@ fn a_migration_outside_a_transaction_and_one_that_waits() {
     database.apply::<Waits>().expect_deferred("shop is open").expect_nothing();
 }
 
+#[test]
+fn a_backfill_runs_in_batches_and_what_does_not_come_on_is_caught() {
+    struct Zero;
+    described!(Zero, "backfill", "writes = [\"stock.pieces\"]");
+    impl Backfill for Zero {
+        type Cursor = i32;
+
+        fn step(db: &Db, after: Option<i32>, batch: &Batch) -> Result<Step<i32>> {
+            let last: Option<i32> = db.query_one(
+                "with batch as (select id from stock where id > $1 order by id limit $2),
+                      changed as (update stock s set pieces = 0 from batch where s.id = batch.id)
+                 select max(id) from batch",
+                &[&after.unwrap_or(0), &batch.limit()],
+            )?;
+            Ok(last.map_or_else(Step::done, more))
+        }
+
+        fn verify(db: &Db) -> Result<Checks> {
+            let mut checks = Checks::new();
+            checks.no_rows(db, "no stock is negative", "select from stock where pieces < 0", &[])?;
+            Ok(checks)
+        }
+    }
+    let ran = stock().backfill::<Zero>(2);
+    ran.expect_rows("stock", updated(3));
+    assert_eq!(ran.statements.len(), 3, "two batches, and one that finds nothing");
+
+    struct Stuck;
+    described!(Stuck, "backfill", "");
+    impl Backfill for Stuck {
+        type Cursor = i32;
+
+        fn step(_: &Db, _: Option<i32>, _: &Batch) -> Result<Step<i32>> {
+            Ok(more(7))
+        }
+
+        fn verify(_: &Db) -> Result<Checks> {
+            Ok(Checks::new())
+        }
+    }
+    let failed = stock().try_backfill::<Stuck>(2).unwrap_err().to_string();
+    assert!(failed.contains("returned the cursor that it got, 7"), "{failed}");
+}
+
 /// Each value goes in as a parameter and comes back as a column, as text by the server's own cast.
 #[test]
 fn values_go_both_ways_as_in_a_host() {

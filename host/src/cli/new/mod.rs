@@ -31,6 +31,8 @@ enum NewKind {
     Migration,
     /// At every boot, until nothing is left to do
     Rule,
+    /// In batches, each committed with its cursor, until it is done
+    Backfill,
 }
 
 pub(super) fn new(arguments: &NewArguments) -> u8 {
@@ -94,6 +96,11 @@ fn files(id: &BlockId, kind: NewKind, sdk: Option<&Path>, in_workspace: bool) ->
         NewKind::Rule => {
             (include_str!("templates/rule.toml"), include_str!("templates/rule.rs"), include_str!("templates/fixture_rule.sql"))
         }
+        NewKind::Backfill => (
+            include_str!("templates/backfill.toml"),
+            include_str!("templates/backfill.rs"),
+            include_str!("templates/fixture_backfill.sql"),
+        ),
     };
     let dependency = |below: &str| match sdk {
         // TOML's basic strings escape as Rust's do.
@@ -122,12 +129,12 @@ mod tests {
     #[test]
     fn every_kind_has_a_manifest_that_is_right() {
         let id: BlockId = "0070_wants-mail".parse().unwrap();
-        for (kind, name) in [(NewKind::Migration, "migration"), (NewKind::Rule, "rule")] {
+        for (kind, name) in [(NewKind::Migration, "migration"), (NewKind::Rule, "rule"), (NewKind::Backfill, "backfill")] {
             let files = files(&id, kind, None, false);
             let manifest = Manifest::parse(&files[1].1).unwrap();
             assert_eq!((manifest.id, manifest.kind.as_str()), (id.clone(), name));
             assert!(files[2].1.contains(&format!("plinth_block::{name}!(")));
-            assert!(files.iter().all(|(_, text)| !text.contains('@') || text.contains("@example.org")), "{files:?}");
+            assert!(files.iter().all(|(_, text)| !text.contains("@ID@") && !text.contains("@SDK@")), "{files:?}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::proxy::{PORT, Proxy};
 use crate::{
-    BootError, Database, Host, Report,
+    BootError, Database, Host, Outcome, Report,
     database::{literal, name},
     embedded::{Server, Snapshot},
     ledger::Ledger,
@@ -45,6 +45,14 @@ pub(super) struct Ended {
     pub(super) errors: String,
     pub(super) answers: u64,
     pub(super) statements: Vec<String>,
+}
+
+impl Ended {
+    fn in_background(&self) -> bool {
+        let blocks = self.report.pointer("/blocks").and_then(serde_json::Value::as_array);
+        blocks
+            .is_some_and(|blocks| blocks.iter().any(|block| block.get("outcome").is_some_and(|outcome| outcome == "background")))
+    }
 }
 
 impl Stage {
@@ -151,7 +159,16 @@ impl Stage {
 
     /// Boots in this process.
     pub(super) async fn boot(&self, database: &str, components: &Path) -> anyhow::Result<Report> {
-        self.host(database, components)?.boot().await.map_err(told)
+        let host = self.host(database, components)?;
+        let mut report = host.boot().await.map_err(told)?;
+        if report.blocks.iter().any(|block| block.outcome == Outcome::Background) {
+            let later = host.background().await.map_err(told)?;
+            for block in later.blocks {
+                report.blocks.retain(|earlier| earlier.id != block.id);
+                report.blocks.push(block);
+            }
+        }
+        Ok(report)
     }
 
     /// Boots in a process of its own, and kills it when answer `kill` came.
@@ -163,33 +180,40 @@ impl Stage {
         start: Option<Arc<Barrier>>,
     ) -> anyhow::Result<Ended> {
         let proxy = Proxy::start(self.server.socket_folder(), kill, start)?;
-        let mut child = self.spawn(database, components, &proxy)?;
-        let killed = tokio::select! {
-            () = proxy.kept() => { child.kill()?; true }
-            () = ended(&mut child) => false,
-        };
-        let (answers, statements) = (proxy.answers(), proxy.statements());
+        let mut ended = self.one("run", database, components, &proxy).await?;
+        // A backfill in the background is done by whoever serves, which here is a command of its own.
+        if ended.code == Some(0) && ended.in_background() {
+            ended = self.one("backfill", database, components, &proxy).await?;
+        }
+        drop(proxy);
+        if ended.code.is_none() {
+            self.is_alone(database).await?;
+        }
+        Ok(ended)
+    }
+
+    async fn one(&self, command: &str, database: &str, components: &Path, proxy: &Proxy) -> anyhow::Result<Ended> {
+        let mut child = self.spawn(command, database, components, proxy)?;
+        tokio::select! {
+            () = proxy.kept() => child.kill()?,
+            () = ended(&mut child) => {}
+        }
         let code = tokio::task::spawn_blocking(move || child.wait()).await??.code();
         // Files and no pipes: what nobody reads while the host runs must not hold it up.
         let said = |file| std::fs::read(proxy.folder().join(file)).unwrap_or_default();
-        let (report, errors) = (said(REPORT), said(ERRORS));
-        drop(proxy);
-        if killed {
-            self.is_alone(database).await?;
-        }
         Ok(Ended {
             code,
-            report: serde_json::from_slice(&report).unwrap_or_default(),
-            errors: String::from_utf8_lossy(&errors).trim().to_owned(),
-            answers,
-            statements,
+            report: serde_json::from_slice(&said(REPORT)).unwrap_or_default(),
+            errors: String::from_utf8_lossy(&said(ERRORS)).trim().to_owned(),
+            answers: proxy.answers(),
+            statements: proxy.statements(),
         })
     }
 
-    fn spawn(&self, database: &str, components: &Path, proxy: &Proxy) -> anyhow::Result<Child> {
+    fn spawn(&self, command: &str, database: &str, components: &Path, proxy: &Proxy) -> anyhow::Result<Child> {
         let folder = proxy.folder().display().to_string().replace('/', "%2F");
         let mut host = Command::new(std::env::current_exe().context("this program's own file")?);
-        host.args(["run", "--format", "json", "--blocks"]).arg(components);
+        host.args([command, "--format", "json", "--blocks"]).arg(components);
         host.arg("--database-url").arg(format!("postgresql:///{database}?host={folder}&port={PORT}&user=postgres"));
         match &self.cache {
             Some(cache) => host.arg("--cache").arg(cache),

@@ -32,6 +32,14 @@ pub enum BootError {
     /// What exists in the database cannot be looked up.
     #[error("what exists in the database cannot be looked up: {}", crate::database_reason(.0))]
     Catalog(#[source] tokio_postgres::Error),
+    /// The blocks' own role walls nothing off.
+    #[error("blocks are to run as {role}, which {reasons}: `plinth setup --roles` tells what to set up")]
+    Roles {
+        /// The role.
+        role: String,
+        /// Why it is none.
+        reasons: String,
+    },
     /// Another replica held the lock for longer than this one waits.
     #[error("another boot holds the lock for longer than {} s{}: look at what it does with `plinth status`, or wait longer", waited.as_secs(), holder.as_deref().map(|holder| format!(": {holder}")).unwrap_or_default())]
     Locked {
@@ -81,6 +89,7 @@ impl BootError {
             BootError::Load(_)
                 | BootError::Plan(_)
                 | BootError::Sandbox(_)
+                | BootError::Roles { .. }
                 | BootError::Connect(ConnectError::Address(_) | ConnectError::NoHost)
         )
     }

@@ -5,7 +5,7 @@ use crate::{
     database::Database,
     error::BootError,
     events::{Event, Progress, Teller},
-    ledger::Ledger,
+    ledger::{Ledger, ROLE},
     load::Components,
     lock::LockMode,
     plan::{Baseline, Preview},
@@ -26,6 +26,7 @@ use std::{
 #[derive(Clone)]
 pub struct Host {
     pub(crate) database: Database,
+    pub(crate) blocks_database: Option<Database>,
     pub(crate) ledger: Ledger,
     pub(crate) limits: Limits,
     pub(crate) expected: BTreeSet<String>,
@@ -53,6 +54,7 @@ impl Host {
     pub fn new(database: impl Into<Database>) -> Host {
         Host {
             database: database.into(),
+            blocks_database: None,
             ledger: Ledger { schema: "plinth".into(), application: "api".into() },
             limits: Limits::default(),
             expected: BTreeSet::new(),
@@ -68,6 +70,39 @@ impl Host {
             cache: None,
             sandbox: Arc::new(OnceLock::new()),
         }
+    }
+
+    /// The same database, as the role that blocks run under. It cannot write the ledger, whatever a block's SQL does; see
+    /// [`Host::roles`]. Without one, blocks run as the host itself.
+    #[must_use]
+    pub fn blocks_as(mut self, database: impl Into<Database>) -> Host {
+        self.blocks_database = Some(database.into());
+        // A block could otherwise define what our own statements call.
+        self.database = self.database.fixed_path();
+        self
+    }
+
+    /// The statements that set a role for blocks up: the one of [`Host::blocks_as`], or `plinth_blocks`. They are for the role of the
+    /// host's own, which must be allowed to create roles. With `password`, that of the role's address is set too.
+    pub fn roles(&self, password: bool) -> String {
+        let database = self.blocks_database.as_ref();
+        let role = database.map_or_else(|| ROLE.to_owned(), boot::roles::role);
+        let schemas: Vec<String> = self.search_path.split(',').map(|schema| schema.trim().to_owned()).collect();
+        self.ledger.roles(&role, database.and_then(Database::password).filter(|_| password), &schemas)
+    }
+
+    /// Sets the role for blocks up, and the ledger with it.
+    ///
+    /// # Errors
+    ///
+    /// If the host's role may not do that. Then nothing was done.
+    pub async fn set_roles_up(&self) -> Result<(), BootError> {
+        boot::roles::set_up(self).await
+    }
+
+    /// Whether blocks have a role of their own, and it cannot write the ledger.
+    pub async fn roles_are_set_up(&self) -> bool {
+        self.blocks_database.is_some() && boot::roles::are_set_up(self).await
     }
 
     /// Adds a folder whose `.wasm` files are the blocks.

@@ -62,9 +62,11 @@ impl Boot<'_> {
                 report.error = Some(error);
                 // It may have begun, and failed at what rides with BEGIN.
                 let rows = self.record.rows(&[Row::new(report, Some(component))]);
-                let record = format!("rollback; {}", self.record.guarded(&rows));
-                if let Err(error) = self.connection.send(&record).await {
-                    tracing::warn!(error = %crate::database_reason(&error), "the failure cannot be recorded");
+                if !self.walled() {
+                    self.tell(&format!("rollback; {}", self.record.guarded(&rows))).await;
+                } else {
+                    self.connection.end_with("rollback").await;
+                    self.tell(&self.record.guarded(&rows)).await;
                 }
             }
         }

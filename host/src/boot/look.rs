@@ -120,6 +120,7 @@ fn report(
             ran: 0,
             skipped: blocks.iter().filter(|block| block.outcome == Outcome::Skipped).count(),
             retries: Vec::new(),
+            blocks_role: None,
             notes: Vec::new(),
         },
         blocks,

@@ -13,6 +13,7 @@ mod pass;
 pub(crate) mod preview;
 mod provides;
 pub(crate) mod rehearse;
+pub(crate) mod roles;
 mod settle;
 pub(crate) mod status;
 mod transaction;
@@ -81,7 +82,10 @@ pub(crate) struct Boot<'a> {
     plan: Plan,
     /// The lock; none in a rehearsal, and then nothing is committed.
     held: Option<&'a Held>,
+    /// Blocks run on this one.
     connection: Arc<Connection>,
+    /// The host's own, for the ledger: the same, unless blocks have a role of their own.
+    ours: Arc<Connection>,
     record: Record,
     sandbox: Sandbox,
     started: Instant,
@@ -145,11 +149,16 @@ async fn attempt(host: &Host, loaded: &Loaded, connection: Arc<Connection>, pass
         }
         Turn::Ours { held, known, pooled } => (held, known, pooled),
     };
+    let opened = async {
+        let blocks = roles::connection_of_blocks(host, &connection).await?;
+        let (plan, record, sandbox) = open(host, loaded, &connection, &blocks, &held, &known).await?;
+        Ok((blocks, plan, record, sandbox))
+    };
     let opened = tokio::select! {
-        opened = open(host, loaded, &connection, &held, &known) => opened,
+        opened = opened => opened,
         why = held.lost() => Err(BootError::LockLost(why)),
     };
-    let (mut plan, record, sandbox) = match opened {
+    let (blocks, mut plan, record, sandbox) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             held.release().await;
@@ -159,8 +168,20 @@ async fn attempt(host: &Host, loaded: &Loaded, connection: Arc<Connection>, pass
     if pooled {
         plan.notes.push(POOLED.to_owned());
     }
-    let mut boot =
-        Boot { host, loaded, pass, plan, held: Some(&held), connection, record, sandbox, started, reports: Vec::new() };
+    let mut boot = Boot {
+        host,
+        loaded,
+        pass,
+        plan,
+        held: Some(&held),
+        connection: blocks,
+        ours: connection,
+        record,
+        sandbox,
+        started,
+        reports: Vec::new(),
+    };
+    pass.runs_on(&boot.connection);
     pass.opened(&boot.record, boot.report(BootState::Interrupted).boot, started);
     let lost = tokio::select! {
         done = boot.run() => return done,
@@ -178,6 +199,7 @@ async fn open(
     host: &Host,
     loaded: &Loaded,
     connection: &Connection,
+    blocks: &Connection,
     held: &Held,
     known: &Known,
 ) -> Result<(Plan, Record, Sandbox), BootError> {
@@ -186,7 +208,7 @@ async fn open(
     let sandbox = host.sandbox()?;
     let mut plan = Plan::new(&loaded.components, &loaded.order, known);
     let wanted = plan::wanted(&plan, &loaded.components);
-    let existing = provides::existing(host, connection, wanted).await.map_err(BootError::Catalog)?;
+    let existing = provides::existing(host, blocks, wanted).await.map_err(BootError::Catalog)?;
     let problems = plan.all_problems(&loaded.components, known, &existing, &host.accepted_removals);
     if !problems.is_empty() {
         return Err(PlanError(problems).into());
@@ -313,7 +335,7 @@ impl Boot<'_> {
         let trips = self.round_trips() + 1;
         statements.push(if more { self.record.close_for_now(state, trips) } else { self.record.close(state, trips, None) });
         let closing = self.record.guarded(&statements.join("; "));
-        self.connection.send(&closing).await.map_err(|source| {
+        self.ours.send(&closing).await.map_err(|source| {
             BootError::Ledger(LedgerError::Database { schema: self.record.ledger.schema.clone(), doing: "written", source })
         })?;
         Ok(self.report(state))
@@ -328,19 +350,20 @@ impl Boot<'_> {
         Err(BootError::Failed(Box::new(self.report(BootState::Failed))))
     }
 
-    /// Tells the ledger something, on another connection if a block has cost us ours.
-    async fn tell(&self, statements: &str) {
-        let told = if self.connection.client().is_closed() {
+    /// Tells the ledger something, on another connection if a block has cost us ours. False if that cannot be done.
+    async fn tell(&self, statements: &str) -> bool {
+        let told = if self.ours.client().is_closed() {
             match self.host.database.connect(&self.host.connection_name()).await {
                 Ok(other) => other.send(statements).await.map(drop).map_err(|error| crate::database_reason(&error)),
                 Err(error) => Err(error.to_string()),
             }
         } else {
-            self.connection.send(statements).await.map(drop).map_err(|error| crate::database_reason(&error))
+            self.ours.send(statements).await.map(drop).map_err(|error| crate::database_reason(&error))
         };
-        if let Err(error) = told {
-            tracing::warn!(error, "a failure cannot be told to the ledger");
+        if let Err(error) = &told {
+            tracing::warn!(error, "the ledger cannot be told how a block ended");
         }
+        told.is_ok()
     }
 
     fn component(&self, id: &str) -> Option<&Component> {
@@ -348,7 +371,8 @@ impl Boot<'_> {
     }
 
     fn round_trips(&self) -> u64 {
-        self.connection.trips().get() + self.held.map_or(0, Held::round_trips)
+        let blocks = if self.walled() { self.connection.trips().get() } else { 0 };
+        self.ours.trips().get() + blocks + self.held.map_or(0, Held::round_trips)
     }
 
     fn report(&self, state: BootState) -> Report {
@@ -370,6 +394,7 @@ impl Boot<'_> {
                 ran,
                 skipped: self.reports.iter().filter(|report| report.outcome == Outcome::Skipped).count(),
                 retries: self.pass.retries(),
+                blocks_role: self.walled().then(|| roles::role(self.connection.database())),
                 notes: self.plan.notes.clone(),
             },
             blocks: self.reports.clone(),

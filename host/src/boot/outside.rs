@@ -59,10 +59,16 @@ impl Boot<'_> {
                 self.record.rows(&[Row::new(report, Some(component))])
             }
         };
+        if self.walled() || self.connection.client().is_closed() {
+            self.connection.end_with("rollback").await;
+            if !self.tell(&self.record.guarded(&record)).await {
+                report.outcome = Outcome::Failed;
+                report.error.get_or_insert(ReportError::new(ErrorClass::Connection, "the outcome cannot be recorded"));
+            }
+            return None;
+        }
         let record = format!("rollback; {}", self.record.guarded(&record));
-        if self.connection.client().is_closed() {
-            self.tell(&record).await;
-        } else if let Err(error) = self.connection.send(&record).await {
+        if let Err(error) = self.ours.send(&record).await {
             let told = ReportError::of_host(&error, "the outcome cannot be recorded");
             report.outcome = Outcome::Failed;
             report.error.get_or_insert(told);
@@ -75,7 +81,7 @@ impl Boot<'_> {
         let policy = Arc::new(Policy::new(&component.manifest, &self.record.ledger.schema));
         let mut running = start(self, component, policy, &self.connection)?;
         let mark = self.record.guarded(&self.record.started(component));
-        self.connection.send(&mark).await.map_err(failed("the start cannot be recorded"))?;
+        self.ours.send(&mark).await.map_err(failed("the start cannot be recorded"))?;
         self.enter_outside(component).await?;
         let indexes: Vec<&TableName> = component
             .manifest
@@ -92,7 +98,7 @@ impl Boot<'_> {
         let entered = self.connection.send(&around_query(false)).await.map_err(failed("the session cannot be looked at"))?;
         let before_work = Around::read(&entered, 0);
         running.session().enter(Phase::Outside, Counters::default());
-        running.session().fence(self.record.still());
+        running.session().fence(self.ours.clone(), self.record.still());
         let worked = self.work_outside(&mut running, report).await;
         running.session().forget();
         // A statement that did not heed its cancellation has cost us the connection.

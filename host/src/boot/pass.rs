@@ -43,6 +43,8 @@ struct Inner {
 /// Where a try is.
 struct At {
     connection: Arc<Connection>,
+    /// What blocks run on.
+    blocks: Arc<Connection>,
     /// The boot in the ledger, once it has a row.
     opened: Option<(Record, BootReport, Instant)>,
 }
@@ -71,7 +73,14 @@ impl Pass {
 
     /// A try has a connection.
     pub(super) fn connected(&self, connection: &Arc<Connection>) {
-        self.inner().at = Some(At { connection: connection.clone(), opened: None });
+        self.inner().at = Some(At { connection: connection.clone(), blocks: connection.clone(), opened: None });
+    }
+
+    /// A try has a connection for its blocks.
+    pub(super) fn runs_on(&self, blocks: &Arc<Connection>) {
+        if let Some(at) = &mut self.inner().at {
+            at.blocks = blocks.clone();
+        }
     }
 
     /// A try has a row in the ledger.
@@ -170,7 +179,7 @@ impl Pass {
         let report = self.partial(BootState::Interrupted);
         let at = self.inner().at.take();
         if let Some(at) = at {
-            let canceller = at.connection.canceller();
+            let canceller = at.blocks.canceller();
             let _ = tokio::time::timeout(LEAVE, canceller.cancel()).await;
             let close = match &at.opened {
                 Some((record, _, _)) => {
@@ -196,7 +205,7 @@ impl Drop for Pass {
     fn drop(&mut self) {
         let at = self.inner().at.take();
         if let (Some(at), Ok(runtime)) = (at, tokio::runtime::Handle::try_current()) {
-            let canceller: Canceller = at.connection.canceller();
+            let canceller: Canceller = at.blocks.canceller();
             runtime.spawn(async move { canceller.cancel().await });
         }
     }

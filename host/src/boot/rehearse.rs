@@ -10,6 +10,7 @@ use super::{
     milliseconds,
     pass::Pass,
     preview::planned,
+    roles::connection_of_blocks,
     transaction::{Begun, Broken, settings},
 };
 use crate::{
@@ -44,9 +45,12 @@ pub(crate) async fn rehearse_until(host: &Host, stop: impl Future<Output = ()>) 
 async fn rehearse(host: &Host, pass: &Pass) -> Result<Rehearsal, BootError> {
     let loading = host.clone();
     let loaded = tokio::task::spawn_blocking(move || Loaded::new(&loading)).await.map_err(|_| BootError::Interrupted(None))??;
-    let connection = Arc::new(host.database.connect(&host.connection_name()).await?);
-    pass.connected(&connection);
-    let plan = planned(host, &loaded, &connection).await?;
+    let connection = host.database.connect(&host.connection_name()).await?;
+    let ours = Arc::new(connection);
+    pass.connected(&ours);
+    let plan = planned(host, &loaded, &ours).await?;
+    let connection = connection_of_blocks(host, &ours).await?;
+    pass.runs_on(&connection);
     let sandbox = host.sandbox()?;
     let started = Instant::now();
     let record = Record { ledger: host.ledger.clone(), boot: 0, token: None };
@@ -55,7 +59,7 @@ async fn rehearse(host: &Host, pass: &Pass) -> Result<Rehearsal, BootError> {
     connection.send(&format!("begin isolation level read committed read write; {}", settings(host))).await.map_err(broken)?;
     let connection_to_end = connection.clone();
     let mut boot =
-        Boot { host, loaded: &loaded, pass, plan, held: None, connection, record, sandbox, started, reports: Vec::new() };
+        Boot { host, loaded: &loaded, pass, plan, held: None, connection, ours, record, sandbox, started, reports: Vec::new() };
     let blocks = boot.rehearsed(server.as_deref()).await;
     // If the server is gone, so is the transaction: what was seen is told all the same.
     if !connection_to_end.end_with("rollback").await {

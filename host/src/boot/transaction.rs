@@ -106,7 +106,7 @@ impl<'a> Begun<'a> {
         let mut running = start(boot, component, policy.clone(), &boot.connection)?;
         let begin = format!(
             "begin isolation level read committed read write; {}; set local {}; {}; {}; {COUNTERS}",
-            boot.record.still(),
+            boot.still(),
             named(boot.host, &manifest.id),
             settings(boot.host),
             around_query(true)
@@ -268,10 +268,19 @@ impl<'a> Measured<'a> {
         }
         // Behind a pooler another session gets this one's connection next, with what is prepared on it.
         transaction.running.session().forget();
+        // A trigger that a block put off to COMMIT could read the text of what is sent with it: it has its turn before.
+        if transaction.boot.walled()
+            && let Err(error) = transaction.boot.connection.send("set constraints all immediate").await
+        {
+            return Err(transaction.broken(ReportError::of_host(&error, "COMMIT")));
+        }
         let end = match record {
             None => format!("commit; {TIDY}"),
-            // The host's own statements find PostgreSQL's functions and nobody else's.
-            Some(record) => format!("{HOST_PATH}; {}; {record}; commit; {TIDY}", transaction.boot.record.fence()),
+            Some(record) => match transaction.boot.admitted(record).await {
+                // The host's own statements find PostgreSQL's functions and nobody else's.
+                Ok(record) => format!("{HOST_PATH}; {record}; commit; {TIDY}"),
+                Err(error) => return Err(transaction.broken(error)),
+            },
         };
         match transaction.boot.connection.send(&end).await {
             Ok(_) => Ok(transaction),
@@ -354,6 +363,11 @@ impl<'a> Transaction<'a> {
     /// Rolls back, whatever state it is in, and records what is to be recorded. False if the connection had to be given up.
     // Not `&self`: a guest's store is not Sync, and the boot's future is to be Send.
     pub(super) async fn roll_back(&mut self, record: &str) -> bool {
+        if self.boot.walled() {
+            let undone = self.undo(format!("rollback; {TIDY}")).await;
+            self.boot.tell(record).await;
+            return undone;
+        }
         let undone = self.undo(format!("rollback; {TIDY}; {record}")).await;
         // The server rolls back what a connection leaves that is gone.
         if !undone && self.boot.connection.client().is_closed() {

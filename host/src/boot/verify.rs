@@ -1,7 +1,7 @@
 //! The post-conditions of all blocks that were applied, and the definitions of what they provide, looked at read-only:
 //! `plinth verify`.
 
-use super::{Loaded, preview::known, transaction::settings};
+use super::{Loaded, preview::known, roles::connection_of_blocks, transaction::settings};
 use crate::{
     database::{
         catalog::{Look, Wanted},
@@ -52,8 +52,9 @@ impl Verification {
 
 pub(crate) async fn verify(host: &Host) -> Result<Verification, BootError> {
     let loaded = Loaded::new(host)?;
-    let mut connection = Arc::new(host.database.connect(&host.connection_name()).await?);
-    let known = known(host, &connection, &loaded.digest).await?;
+    let ours = Arc::new(host.database.connect(&host.connection_name()).await?);
+    let known = known(host, &ours, &loaded.digest).await?;
+    let mut connection = connection_of_blocks(host, &ours).await?;
     let sandbox = host.sandbox()?;
     let unreadable =
         |source| BootError::Ledger(LedgerError::Database { schema: host.ledger.schema.clone(), doing: "read", source });
@@ -102,7 +103,8 @@ pub(crate) async fn verify(host: &Host) -> Result<Verification, BootError> {
         found.blocks.push(report);
         if !connection.end_with("rollback").await {
             // A look that did not heed its cancellation has cost us the connection.
-            connection = Arc::new(host.database.connect(&host.connection_name()).await?);
+            let again = Arc::new(host.database.connect(&host.connection_name()).await?);
+            connection = connection_of_blocks(host, &again).await?;
         }
     }
     Ok(found)

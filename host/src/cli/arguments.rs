@@ -79,6 +79,17 @@ pub(super) enum Command {
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },
+    /// Print what gives blocks a role of their own, which cannot write the ledger whatever their SQL does; needs the owner's role
+    Setup {
+        #[command(flatten)]
+        shared: Shared,
+        /// The role, its rights, the objects that it takes over, and the ledger's door
+        #[arg(long, required = true)]
+        roles: bool,
+        /// Do it
+        #[arg(long)]
+        apply: bool,
+    },
     /// Look at the post-conditions of all applied blocks and at what they provide, read-only
     Verify {
         #[command(flatten)]
@@ -113,6 +124,9 @@ pub(super) struct Shared {
     /// The database, such as postgres://user:password@host/name?sslmode=require
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub(super) database_url: Option<String>,
+    /// The same database as the role that blocks run under (see `plinth setup --roles`); without it, they run as the host itself
+    #[arg(long, env = "PLINTH_BLOCKS_URL", value_name = "URL", hide_env_values = true, conflicts_with = "embedded")]
+    pub(super) blocks_url: Option<String>,
     /// Use a PostgreSQL server of our own, started for this command; DATABASE_URL is then ignored
     #[arg(long)]
     pub(super) embedded: bool,
@@ -149,6 +163,9 @@ pub(super) struct Shared {
     /// How long a block may take, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "900", value_parser = seconds)]
     block_timeout: Duration,
+    /// Whether blocks are going to run.
+    #[arg(skip)]
+    pub(super) runs: bool,
     /// Any other limit of a block, such as memory=128M; a wrong name lists them all (repeatable)
     #[arg(long, value_name = "NAME=VALUE", value_parser = limit)]
     limit: Vec<(String, String)>,
@@ -207,6 +224,12 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 impl Shared {
+    /// Blocks are going to run.
+    pub(super) fn that_runs(mut self) -> Shared {
+        self.runs = true;
+        self
+    }
+
     pub(super) fn host(self, database: Database) -> Host {
         let mut limits = Limits {
             lock: self.statement_lock_timeout,

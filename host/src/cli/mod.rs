@@ -79,7 +79,7 @@ async fn command(command: Command) -> u8 {
                     None => host,
                 }
             };
-            on_database(shared, configure, |host| run(host, format)).await
+            on_database(shared.that_runs(), configure, |host| run(host, format)).await
         }
         Command::Backfill { shared, format } => on_database(shared, |host| host, |host| backfill(host, format)).await,
         Command::Baseline { shared, assume, lock_timeout, format } => {
@@ -92,6 +92,7 @@ async fn command(command: Command) -> u8 {
         }
         Command::Plan { shared, run: true, format } => on_database(shared, |host| host, |host| rehearse(host, format)).await,
         Command::Plan { shared, run: false, format } => on_database(shared, |host| host, |host| plan(host, format)).await,
+        Command::Setup { shared, apply, roles: _ } => on_database(shared, |host| host, |host| setup(host, apply)).await,
         Command::Status { shared, format } => on_database(shared, |host| host, |host| status(host, format)).await,
         Command::Verify { shared, format } => on_database(shared, |host| host, |host| verify(host, format)).await,
         Command::New(arguments) => new::new(&arguments),
@@ -108,14 +109,27 @@ where
     F: FnOnce(Host) -> R,
     R: Future<Output = u8>,
 {
-    let Reached { database, server } = match database::reach(&shared).await {
+    let Reached { database, blocks, server } = match database::reach(&shared).await {
         Ok(reached) => reached,
         Err(error) => {
             print::error(&format!("{error:#}"));
             return USAGE;
         }
     };
-    let code = work(configure(shared.host(database))).await;
+    let runs = shared.runs;
+    let host = configure(shared.host(database.clone()));
+    let host = match (server.is_some(), blocks) {
+        (true, _) => database::walled(host, &database, runs).await,
+        (false, Some(blocks)) => Ok(host.blocks_as(blocks)),
+        (false, None) => Ok(host),
+    };
+    let code = match host {
+        Ok(host) => work(host).await,
+        Err(error) => {
+            print::error(&format!("{error:#}"));
+            FAILED
+        }
+    };
     if let Some(server) = server {
         // Stopping waits for the server: not on a thread of the runtime.
         let _ = tokio::task::spawn_blocking(move || server.stop()).await;
@@ -149,6 +163,17 @@ fn reported(booted: Result<Report, BootError>, format: Format) -> u8 {
     match booted {
         Ok(_) => 0,
         Err(error) => failed(&error, format),
+    }
+}
+
+async fn setup(host: Host, apply: bool) -> u8 {
+    if !apply {
+        print::text(&host.roles(false));
+        return 0;
+    }
+    match host.set_roles_up().await {
+        Ok(()) => 0,
+        Err(error) => failed(&error, Format::Table),
     }
 }
 

@@ -132,6 +132,12 @@ pub(super) fn report(report: &Report) {
         boot.round_trips,
         boot.build.as_ref().map_or_else(String::new, |build| format!("; build {build}"))
     ));
+    if boot.ran > 0 {
+        match &boot.blocks_role {
+            Some(role) => say(&format!("blocks ran as {role}, which cannot write the ledger")),
+            None => say("blocks ran as the host's own role (`plinth setup --roles` gives them one of their own)"),
+        }
+    }
     for retry in &boot.retries {
         let what = retry.block.as_deref().unwrap_or("the boot");
         say(&format!("tried again: {what}, after {} ms: {}", retry.pause_ms, one_line(&retry.cause)));

@@ -111,6 +111,32 @@ impl Database {
         self.config.get_dbname().or(self.config.get_user()).unwrap_or("")
     }
 
+    /// The role that it is reached as, as far as the address says it.
+    pub fn user(&self) -> Option<&str> {
+        self.config.get_user()
+    }
+
+    /// The password of the address.
+    pub(crate) fn password(&self) -> Option<&str> {
+        self.config.get_password().and_then(|password| std::str::from_utf8(password).ok())
+    }
+
+    /// The same database, reached as another role, without a password: where the server trusts whoever reaches it.
+    #[must_use]
+    pub fn as_role(&self, role: &str) -> Database {
+        let mut other = self.clone();
+        other.config.user(role);
+        other
+    }
+
+    /// The same, whose sessions find PostgreSQL's own functions and nobody else's.
+    pub(crate) fn fixed_path(&self) -> Database {
+        let mut other = self.clone();
+        let options = self.config.get_options().map_or_else(String::new, |options| format!("{options} "));
+        other.config.options(format!("{options}-c search_path=pg_catalog,pg_temp"));
+        other
+    }
+
     /// Connects to the first host that answers.
     pub(crate) async fn connect(&self, application: &str) -> Result<Connection, ConnectError> {
         let mut config = self.config.clone();

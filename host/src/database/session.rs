@@ -42,7 +42,7 @@ pub(crate) struct Session {
     observer: Option<Observer>,
     teller: Option<Teller>,
     /// Outside a transaction: what fails, before each statement, if another runner took over.
-    fence: Option<String>,
+    fence: Option<(Arc<Connection>, String)>,
 }
 
 /// A statement that failed, for the report.
@@ -137,13 +137,13 @@ impl Session {
 
     /// Has every statement preceded by one that fails if another runner took over. What is sent outside a transaction can not
     /// be fenced off later.
-    pub(crate) fn fence(&mut self, fence: String) {
-        self.fence = Some(fence);
+    pub(crate) fn fence(&mut self, connection: Arc<Connection>, fence: String) {
+        self.fence = Some((connection, fence));
     }
 
     async fn fenced(&self) -> Result<(), Error> {
-        let Some(fence) = self.fence.as_ref().filter(|_| self.phase == Phase::Outside) else { return Ok(()) };
-        self.connection.send(fence).await.map(drop).map_err(|error| {
+        let Some((connection, fence)) = self.fence.as_ref().filter(|_| self.phase == Phase::Outside) else { return Ok(()) };
+        connection.send(fence).await.map(drop).map_err(|error| {
             let message = format!("the boot lost its lock, so nothing more is sent: {}", crate::database_reason(&error));
             Error::Other(Refusal { rule: "connection".into(), message, extra: Vec::new() })
         })

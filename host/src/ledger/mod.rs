@@ -8,6 +8,7 @@ mod history;
 mod known;
 mod look;
 mod record;
+mod roles;
 mod runner;
 mod schema;
 
@@ -17,6 +18,7 @@ pub(crate) use known::Entry;
 pub(crate) use known::Known;
 pub(crate) use look::{LastBoot, Look};
 pub(crate) use record::{Record, Row};
+pub(crate) use roles::{ROLE, Secret};
 pub(crate) use runner::{Claim, FENCED, Token};
 pub(crate) use schema::{FORMAT, Ledger};
 

@@ -44,6 +44,8 @@ pub struct BootReport {
     pub skipped: usize,
     /// What failed, may pass, and was tried again.
     pub retries: Vec<Retry>,
+    /// The role that blocks ran under; none if it was the host's own, or if none ran.
+    pub blocks_role: Option<String>,
     /// Things that somebody should know and that stopped nothing.
     pub notes: Vec<String>,
 }
@@ -60,6 +62,7 @@ impl BootReport {
             ran: 0,
             skipped: 0,
             retries: Vec::new(),
+            blocks_role: None,
             notes: Vec::new(),
         }
     }

@@ -1,7 +1,7 @@
 //! The backfills that a boot left for later.
 
 use super::{
-    super::{Boot, LOST, Loaded, milliseconds, pass::Pass, preview::known, transient},
+    super::{Boot, LOST, Loaded, milliseconds, pass::Pass, preview::known, roles::connection_of_blocks, transient},
     alone,
 };
 use crate::{
@@ -112,13 +112,16 @@ impl Background<'_> {
         self.boot = number(0);
         report.attempts = number(1).and_then(|attempt| attempt.try_into().ok()).unwrap_or(1);
         let token = Some(held.token().clone());
+        let blocks = connection_of_blocks(host, connection).await?;
+        self.pass.runs_on(&blocks);
         let boot = Boot {
             host,
             loaded: self.loaded,
             pass: self.pass,
             plan: plan.clone(),
             held: Some(&held),
-            connection: connection.clone(),
+            connection: blocks.clone(),
+            ours: connection.clone(),
             record: Record { ledger: host.ledger.clone(), boot: self.boot.unwrap_or_default(), token },
             // A cache that cannot be trusted is refused.
             sandbox: host.sandbox()?,
@@ -135,8 +138,8 @@ impl Background<'_> {
         drop(boot);
         if let Some(why) = lost {
             // The batch that ran was not committed, and nothing more is written.
-            let _ = tokio::time::timeout(LOST, connection.canceller().cancel()).await;
-            connection.give_up();
+            let _ = tokio::time::timeout(LOST, blocks.canceller().cancel()).await;
+            blocks.give_up();
             return Err(BootError::LockLost(why));
         }
         held.release().await;

@@ -56,7 +56,7 @@ impl Boot<'_> {
     pub(super) async fn backfill(&self, component: &Component, step: &Step) -> BlockReport {
         let started = Instant::now();
         let mut report = BlockReport::new(&component.manifest.id, component.manifest.kind, Outcome::Failed);
-        match alone(self.host, component, &self.connection, Some(self.host.lock_deadline)).await {
+        match alone(self.host, component, &self.ours, Some(self.host.lock_deadline)).await {
             Ok(Some(alone)) => {
                 self.backfill_alone(component, step, &alone, &mut report, started).await;
                 alone.release().await;
@@ -136,10 +136,8 @@ impl Boot<'_> {
                 }
                 Batch::Before(error) => {
                     report.error = Some(error);
-                    let record = format!("rollback; {}", self.outcome(component, report));
-                    if let Err(error) = self.connection.send(&record).await {
-                        tracing::warn!(error = %crate::database_reason(&error), "the failure cannot be recorded");
-                    }
+                    self.connection.end_with("rollback").await;
+                    self.tell(&self.outcome(component, report)).await;
                     return;
                 }
             }
@@ -149,7 +147,7 @@ impl Boot<'_> {
     /// Where the backfill stands.
     async fn place(&self, component: &Component) -> Result<Place, tokio_postgres::Error> {
         let open = self.record.guarded(&self.record.open_backfill(component));
-        Ok(Place::read(&self.connection.send(&open).await?, 1).unwrap_or_default())
+        Ok(Place::read(&self.ours.send(&open).await?, 1).unwrap_or_default())
     }
 
     /// What is recorded of a backfill that did not come to its end.
@@ -242,7 +240,7 @@ impl Boot<'_> {
         while pressure.lags(&self.host.limits) && Instant::now() < until {
             tracing::debug!(seconds = pressure.lag, bytes = pressure.lag_bytes, "a replica is behind: waiting for it");
             tokio::time::sleep(Duration::from_millis(200)).await;
-            match self.connection.send(PRESSURE).await {
+            match self.ours.send(PRESSURE).await {
                 Ok(sets) => pressure = Pressure::read(&sets, 0),
                 // The next batch will tell.
                 Err(_) => return,

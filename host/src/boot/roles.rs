@@ -1,0 +1,71 @@
+//! Under which role blocks run: the host's own, or a login of theirs that cannot write the ledger.
+
+use super::Boot;
+use crate::{
+    database::{Connection, Database, ResultSets},
+    error::BootError,
+    host::Host,
+    ledger::{LedgerError, Secret},
+    report::ReportError,
+};
+use std::sync::Arc;
+
+/// The connection that blocks run on: one of their own role's, or the host's.
+pub(super) async fn connection_of_blocks(host: &Host, ours: &Arc<Connection>) -> Result<Arc<Connection>, BootError> {
+    let Some(database) = &host.blocks_database else { return Ok(ours.clone()) };
+    let theirs = Arc::new(database.connect(&host.connection_name()).await?);
+    let unreadable =
+        |source| BootError::Ledger(LedgerError::Database { schema: host.ledger.schema.clone(), doing: "looked at", source });
+    let sets = ResultSets::of(theirs.client(), &host.ledger.walls()).await.map_err(unreadable)?;
+    let reasons: Vec<&str> = sets.last().iter().filter_map(|row| row.try_get(0).ok().flatten()).collect();
+    if reasons.is_empty() {
+        return Ok(theirs);
+    }
+    Err(BootError::Roles { role: role(database), reasons: reasons.join("; it ") })
+}
+
+/// Makes the ledger, if it is not there, and the role, with what it may.
+pub(crate) async fn set_up(host: &Host) -> Result<(), BootError> {
+    let connection = host.database.connect(&host.connection_name()).await?;
+    let unwritten =
+        |source| BootError::Ledger(LedgerError::Database { schema: host.ledger.schema.clone(), doing: "set up", source });
+    connection.send(&host.ledger.create()).await.map_err(unwritten)?;
+    connection.send(&format!("begin; {}; commit", host.roles(true))).await.map_err(unwritten)?;
+    Ok(())
+}
+
+/// Whether blocks have a role of their own that is one.
+pub(crate) async fn are_set_up(host: &Host) -> bool {
+    let Ok(ours) = host.database.connect(&host.connection_name()).await else { return false };
+    connection_of_blocks(host, &Arc::new(ours)).await.is_ok()
+}
+
+/// The role of a database's address.
+pub(crate) fn role(database: &Database) -> String {
+    database.user().unwrap_or(crate::ledger::ROLE).to_owned()
+}
+
+impl Boot<'_> {
+    /// Whether blocks run under a role of their own.
+    pub(super) fn walled(&self) -> bool {
+        !Arc::ptr_eq(&self.connection, &self.ours)
+    }
+
+    /// What writes into the ledger inside a block's transaction, unless another runner took over.
+    pub(super) async fn admitted(&self, statements: &str) -> Result<String, ReportError> {
+        let token = match &self.record.token {
+            Some(token) if self.walled() => token,
+            _ => return Ok(format!("{}; {statements}", self.record.fence())),
+        };
+        let no_secret = || ReportError::new(crate::report::ErrorClass::Connection, "the system has no randomness for a secret");
+        let secret = Secret::new().ok_or_else(no_secret)?;
+        let told = self.ours.send(&token.admits(&secret)).await;
+        told.map_err(|error| ReportError::of_host(&error, "the ledger cannot be told the block's secret"))?;
+        Ok(token.as_host(&secret, statements))
+    }
+
+    /// At the begin of a block's transaction: fails if another runner took over. A role of the blocks' own cannot ask; COMMIT does.
+    pub(super) fn still(&self) -> String {
+        if self.walled() { "select".to_owned() } else { self.record.still() }
+    }
+}

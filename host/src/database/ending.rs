@@ -3,6 +3,7 @@
 
 use super::Connection;
 use std::{pin::pin, time::Duration};
+use tokio_postgres::error::SqlState;
 
 /// Most statements end by themselves.
 const SOON: Duration = Duration::from_millis(50);
@@ -17,13 +18,17 @@ impl Connection {
     pub(crate) async fn end_with(&self, statements: &str) -> bool {
         let mut attempt = pin!(self.send(statements));
         if let Ok(done) = tokio::time::timeout(SOON, &mut attempt).await {
-            return done.is_ok();
+            // A cancel that was sent before, for a query that returned too much, may have come late and hit our own statements.
+            return match done {
+                Ok(_) => true,
+                Err(error) => error.code() == Some(&SqlState::QUERY_CANCELED) && self.again(statements).await,
+            };
         }
         self.canceller().cancel().await;
         let done = match tokio::time::timeout(CANCELLED, &mut attempt).await {
             Ok(Ok(_)) => true,
             // A cancel that came late hit our own statements.
-            Ok(Err(_)) => matches!(tokio::time::timeout(CANCELLED, self.send(statements)).await, Ok(Ok(_))),
+            Ok(Err(_)) => self.again(statements).await,
             Err(_) => false,
         };
         if done || self.client().is_closed() {
@@ -39,6 +44,10 @@ impl Connection {
             self.closes_within(ENDED).await;
         }
         false
+    }
+
+    async fn again(&self, statements: &str) -> bool {
+        matches!(tokio::time::timeout(CANCELLED, self.send(statements)).await, Ok(Ok(_)))
     }
 
     async fn closes_within(&self, most: Duration) -> bool {

@@ -28,6 +28,7 @@ pub mod rule {
         with: {
             "plinth:block/types@0.1.1": crate::bindings::migration::plinth::block::types,
             "plinth:block/sql@0.1.1": crate::bindings::migration::plinth::block::sql,
+            "plinth:block/bulk@0.1.1": crate::bindings::migration::plinth::block::bulk,
             "plinth:block/journal@0.1.1": crate::bindings::migration::plinth::block::journal,
         },
     });
@@ -41,6 +42,7 @@ pub mod backfill {
         with: {
             "plinth:block/types@0.1.1": crate::bindings::migration::plinth::block::types,
             "plinth:block/sql@0.1.1": crate::bindings::migration::plinth::block::sql,
+            "plinth:block/bulk@0.1.1": crate::bindings::migration::plinth::block::bulk,
             "plinth:block/journal@0.1.1": crate::bindings::migration::plinth::block::journal,
         },
     });

@@ -154,3 +154,38 @@ impl BackendSavepoint for HostSavepoint {
         HostSavepoint::release(self).map_err(SqlError)
     }
 }
+
+#[cfg(target_arch = "wasm32")]
+mod of_bulk {
+    use crate::{
+        SqlError,
+        bindings::migration::plinth::block::bulk::{self, Cursor},
+        bulk::BackendCursor,
+        types::{BulkColumn, Value},
+    };
+
+    impl BackendCursor for Cursor {
+        fn columns(&self) -> Vec<BulkColumn> {
+            Cursor::columns(self)
+        }
+
+        fn read(&self, most_bytes: u32) -> Result<Vec<u8>, SqlError> {
+            Cursor::read(self, most_bytes).map_err(SqlError)
+        }
+    }
+
+    pub(crate) fn bulk_cursor(statement: &str, params: &[Value]) -> Result<Box<dyn BackendCursor>, SqlError> {
+        Cursor::open(statement, params).map(|cursor| Box::new(cursor) as Box<dyn BackendCursor>).map_err(SqlError)
+    }
+
+    pub(crate) fn bulk_describe(table: &str, columns: &[String]) -> Result<Vec<BulkColumn>, SqlError> {
+        bulk::describe(table, columns).map_err(SqlError)
+    }
+
+    pub(crate) fn bulk_copy(table: &str, columns: &[String], rows: &[u8]) -> Result<u64, SqlError> {
+        bulk::copy_in(table, columns, rows).map_err(SqlError)
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+pub(crate) use of_bulk::{bulk_copy, bulk_cursor, bulk_describe};

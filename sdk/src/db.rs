@@ -2,7 +2,8 @@
 
 use crate::{
     FromRow, FromValue, Level, Result, SqlError, ToValue,
-    types::{ContractError, ContractRows, Refusal, Value, ValueError},
+    bulk::BackendCursor,
+    types::{BulkColumn, ContractError, ContractRows, Refusal, Value, ValueError},
 };
 
 /// What answers a [`Db`]: the host's imports inside a component, a connection of a test's own outside of one.
@@ -15,6 +16,30 @@ pub trait Backend {
     fn savepoint(&self) -> Result<Box<dyn BackendSavepoint>, SqlError>;
     /// A line for people.
     fn log(&self, level: Level, message: &str);
+    /// Opens a cursor for [`bulk`](crate::bulk). A backend may have none.
+    ///
+    /// # Errors
+    ///
+    /// As [`query`](Backend::query).
+    fn bulk_cursor(&self, _statement: &str, _params: &[Value]) -> Result<Box<dyn BackendCursor>, SqlError> {
+        Err(unexpected("this backend reads no rows in bulk".to_owned()))
+    }
+    /// How columns of a table are encoded.
+    ///
+    /// # Errors
+    ///
+    /// As [`query`](Backend::query).
+    fn bulk_describe(&self, _table: &str, _columns: &[String]) -> Result<Vec<BulkColumn>, SqlError> {
+        Err(unexpected("this backend writes no rows in bulk".to_owned()))
+    }
+    /// Puts encoded rows into a table.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Backend::execute).
+    fn bulk_copy(&self, _table: &str, _columns: &[String], _rows: &[u8]) -> Result<u64, SqlError> {
+        Err(unexpected("this backend writes no rows in bulk".to_owned()))
+    }
 }
 
 /// A sub-step of a [`Backend`].
@@ -32,6 +57,29 @@ impl Db {
     /// A database behind a backend of one's own: how a block runs natively, in a test or a debugger.
     pub fn with_backend(backend: impl Backend + 'static) -> Db {
         Db { backend: Box::new(backend) }
+    }
+
+    // In a component these go straight to the host's imports: a backend's table of functions would make every block import `bulk`.
+
+    pub(crate) fn bulk_cursor(&self, statement: &str, params: &[Value]) -> Result<Box<dyn BackendCursor>, SqlError> {
+        #[cfg(target_arch = "wasm32")]
+        return crate::block::bulk_cursor(statement, params);
+        #[cfg(not(target_arch = "wasm32"))]
+        self.backend.bulk_cursor(statement, params)
+    }
+
+    pub(crate) fn bulk_describe(&self, table: &str, columns: &[String]) -> Result<Vec<BulkColumn>, SqlError> {
+        #[cfg(target_arch = "wasm32")]
+        return crate::block::bulk_describe(table, columns);
+        #[cfg(not(target_arch = "wasm32"))]
+        self.backend.bulk_describe(table, columns)
+    }
+
+    pub(crate) fn bulk_copy(&self, table: &str, columns: &[String], rows: &[u8]) -> Result<u64, SqlError> {
+        #[cfg(target_arch = "wasm32")]
+        return crate::block::bulk_copy(table, columns, rows);
+        #[cfg(not(target_arch = "wasm32"))]
+        self.backend.bulk_copy(table, columns, rows)
     }
 
     /// Runs one statement with parameters `$1`, `$2`, … and returns how many rows PostgreSQL says it affected; 0 for DDL.
@@ -211,7 +259,7 @@ impl Row<'_> {
     }
 }
 
-fn values(params: &[&dyn ToValue]) -> Vec<Value> {
+pub(crate) fn values(params: &[&dyn ToValue]) -> Vec<Value> {
     params.iter().map(|param| param.to_value()).collect()
 }
 

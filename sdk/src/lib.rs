@@ -40,6 +40,7 @@
 mod backfill;
 mod bindings;
 mod block;
+pub mod bulk;
 mod checks;
 mod db;
 mod error;

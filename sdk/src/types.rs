@@ -3,8 +3,8 @@
 //! Each newtype stands for one PostgreSQL type, so that binding a value as the wrong type does not compile.
 
 pub use crate::bindings::migration::plinth::block::types::{
-    Array, Check, Column, DatabaseError, Dimension, Error as ContractError, Failure, Interval, Outcome as ContractOutcome,
-    Refusal, Rows as ContractRows, Scalar, TypedText, Value, ValueError,
+    Array, BulkColumn, Check, Column, DatabaseError, Dimension, Error as ContractError, Failure, Interval,
+    Outcome as ContractOutcome, Refusal, Rows as ContractRows, Scalar, TypedText, Value, ValueError,
 };
 
 /// numeric, as PostgreSQL prints it, with all its digits: `-12.3400`.

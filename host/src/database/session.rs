@@ -1,5 +1,7 @@
 //! The one way by which a block's SQL reaches the database.
 
+mod bulk;
+
 use super::{
     Connection,
     effects::{COUNTERS, Counters},
@@ -10,6 +12,7 @@ use super::{
 use crate::contract::{BudgetError, Column, DatabaseError, Error, Refusal, Rows, ValueError};
 use crate::events::Teller;
 use crate::sandbox::Limits;
+use bulk::Cursor;
 use futures_util::{StreamExt, pin_mut};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio_postgres::{Statement, error::ErrorPosition, types::Type};
@@ -33,6 +36,8 @@ pub(crate) struct Session {
     prepared: HashMap<String, Statement>,
     savepoints: Vec<OpenSavepoint>,
     savepoints_opened: u32,
+    cursors: HashMap<u32, Cursor>,
+    cursors_opened: u32,
     /// The statement that runs or ran last.
     current: Option<String>,
     failed: Option<FailedStatement>,
@@ -80,6 +85,8 @@ impl Session {
             prepared: HashMap::new(),
             savepoints: Vec::new(),
             savepoints_opened: 0,
+            cursors: HashMap::new(),
+            cursors_opened: 0,
             current: None,
             failed: None,
             looking: false,
@@ -220,20 +227,26 @@ impl Session {
                 format!("the statement has {} bytes, {} are allowed", statement.len(), self.limits.statement_bytes),
             ));
         }
+        self.admit_one()?;
         if params > self.limits.parameters {
             return Err(budget(
                 "parameters",
                 format!("the statement has {params} parameters, {} are allowed", self.limits.parameters),
             ));
         }
-        if self.statements > self.statement_budget {
-            return Err(budget("statements", format!("the block sends more than {} statements", self.statement_budget)));
-        }
         let allowed = self.policy.check(statement, self.phase).map_err(Error::Refused)?;
         if allowed.defines {
             self.prepared.clear();
         }
         Ok(allowed)
+    }
+
+    /// Holds the number of statements against the budget.
+    fn admit_one(&self) -> Result<(), Error> {
+        if self.statements > self.statement_budget {
+            return Err(budget("statements", format!("the block sends more than {} statements", self.statement_budget)));
+        }
+        Ok(())
     }
 
     async fn try_execute(&mut self, statement: &str, params: &[value::Value]) -> Result<u64, Error> {

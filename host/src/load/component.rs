@@ -159,7 +159,7 @@ fn parts(bytes: &[u8]) -> Result<Parts<'_>, Problem> {
 }
 
 fn check_import(import: &str) -> Result<(), Problem> {
-    const RIGHTS: [&str; 3] = ["types", "sql", "journal"];
+    const RIGHTS: [&str; 4] = ["types", "sql", "bulk", "journal"];
     if RIGHTS.iter().any(|right| is_interface(import, right)) {
         return Ok(());
     }

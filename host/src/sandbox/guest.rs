@@ -3,7 +3,7 @@
 use super::Limits;
 use crate::{
     contract::{
-        Error, Rows, SavepointHandle, Value,
+        BulkColumn, CursorHandle, Error, Rows, SavepointHandle, Value, bulk,
         journal::{self, Level},
         sql, types,
     },
@@ -212,6 +212,47 @@ impl sql::HostSavepoint for Guest {
         if let Err(error) = self.wait(async |session| session.roll_back_savepoint(number).await).await {
             tracing::debug!(?error, "a sub-step could not be rolled back");
         }
+        Ok(())
+    }
+}
+
+impl bulk::Host for Guest {
+    async fn describe(&mut self, table: String, columns: Vec<String>) -> wasmtime::Result<Result<Vec<BulkColumn>, Error>> {
+        self.memory.called()?;
+        Ok(self.wait(async |session| session.describe(&table, &columns).await).await)
+    }
+
+    async fn copy_in(&mut self, table: String, columns: Vec<String>, rows: Vec<u8>) -> wasmtime::Result<Result<u64, Error>> {
+        self.memory.called()?;
+        Ok(self.wait(async |session| session.copy_in(&table, &columns, rows).await).await)
+    }
+}
+
+impl bulk::HostCursor for Guest {
+    async fn open(&mut self, statement: String, params: Vec<Value>) -> wasmtime::Result<Result<Resource<CursorHandle>, Error>> {
+        self.memory.called()?;
+        match self.wait(async |session| session.open_cursor(statement, params).await).await {
+            Ok(number) => Ok(Ok(self.resources.push(CursorHandle(number))?)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn columns(&mut self, cursor: Resource<CursorHandle>) -> wasmtime::Result<Vec<BulkColumn>> {
+        self.memory.called()?;
+        let number = self.resources.get(&cursor)?.0;
+        Ok(self.session.cursor_columns(number))
+    }
+
+    async fn read(&mut self, cursor: Resource<CursorHandle>, most_bytes: u32) -> wasmtime::Result<Result<Vec<u8>, Error>> {
+        self.memory.called()?;
+        let number = self.resources.get(&cursor)?.0;
+        Ok(self.wait(async |session| session.read_cursor(number, most_bytes).await).await)
+    }
+
+    async fn drop(&mut self, cursor: Resource<CursorHandle>) -> wasmtime::Result<()> {
+        self.memory.called()?;
+        let number = self.resources.delete(cursor)?.0;
+        self.wait(async |session| session.close_cursor(number).await).await;
         Ok(())
     }
 }

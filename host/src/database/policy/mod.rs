@@ -138,6 +138,37 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// Looks at rows that are to be put into columns of a table by COPY.
+    ///
+    /// # Errors
+    ///
+    /// As [`Policy::check`].
+    pub(crate) fn check_copy(&self, table: &TableName, columns: &[String], phase: Phase) -> Result<Allowed, Refusal> {
+        Class::Change.allowed_in(phase)?;
+        if table.schema == self.ledger {
+            return Err(refusal(
+                "ledger",
+                format!("the schema {} is the host's ledger: a block has no business there", self.ledger),
+            ));
+        }
+        if is_catalog(table) {
+            return Err(refusal("catalog", format!("{table} is PostgreSQL's own: a block changes no catalog by writing to it")));
+        }
+        let all = columns.is_empty().then_some(None);
+        for column in columns.iter().map(|column| Some(column.as_str())).chain(all) {
+            if !self.may_write(table, column) {
+                let name = Columns { table: table.clone(), column: column.map(str::to_owned) };
+                return Err(refusal(
+                    "undeclared-write",
+                    format!("the block writes {name}, which its manifest does not name: add \"{name}\" to writes in block.toml"),
+                ));
+            }
+        }
+        Ok(Allowed { wraps: Wraps::No, defines: false, reads: false })
+    }
+}
+
 fn is_temporary(schema: &str) -> bool {
     schema == "pg_temp" || schema.starts_with("pg_temp_")
 }
@@ -242,6 +273,23 @@ mod tests {
         ] {
             assert_eq!(rule(&any, statement, Phase::Work), "ledger", "{statement}");
         }
+    }
+
+    #[test]
+    fn rows_are_copied_only_into_declared_columns() {
+        let one = policy(&["t.a"]);
+        let told = |table: &str, columns: &[&str], phase| {
+            let columns: Vec<String> = columns.iter().map(|column| (*column).to_owned()).collect();
+            one.check_copy(&table.parse().unwrap(), &columns, phase).map_or_else(|refusal| refusal.rule, |_| "sent".to_owned())
+        };
+        assert_eq!(told("t", &["a"], Phase::Work), "sent");
+        assert_eq!(told("t", &["a", "b"], Phase::Work), "undeclared-write");
+        assert_eq!(told("t", &[], Phase::Work), "undeclared-write");
+        assert_eq!(told("u", &["a"], Phase::Work), "undeclared-write");
+        assert_eq!(told("plinth.blocks", &["id"], Phase::Work), "ledger");
+        assert_eq!(told("pg_catalog.pg_class", &["relname"], Phase::Work), "catalog");
+        assert_eq!(told("t", &["a"], Phase::Verify), "read-only");
+        assert_eq!(told("t", &["a"], Phase::Outside), "needs-transaction");
     }
 
     #[test]

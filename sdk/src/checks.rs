@@ -4,6 +4,20 @@ use crate::{Db, FromRow, Result, SqlError, ToValue, types::Check};
 use std::fmt::Debug;
 
 /// The post-conditions that a block looked at. All of them are told, not only the first that does not hold.
+///
+/// ```
+/// # use plinth_block::prelude::*;
+/// # fn f(db: &Db) -> Result<()> {
+/// let mut checks = Checks::new();
+/// checks
+///     .column(db, "runs", "cost", "integer not null default 0")?
+///     .no_rows(db, "no run costs less than nothing", "select from runs where cost < 0", &[])?
+///     .value(db, "the first run is kept", "select count(*) from runs where id = 1", 1_i64)?;
+/// # let held: Vec<bool> = checks.into_list().iter().map(|check| check.held).collect();
+/// # assert_eq!(held, [true, false, true]);
+/// # Ok(()) }
+/// # plinth_test::example("create table runs (id int, cost int not null default 0); insert into runs values (1, 0), (2, -1)", f);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Checks(Vec<Check>);
 

@@ -98,11 +98,13 @@ impl Db {
     ///
     /// As [`Db::execute`]; also a column that cannot be read as the type asked for, named.
     ///
-    /// ```no_run
+    /// ```
     /// # use plinth_block::prelude::*;
     /// # fn f(db: &Db) -> Result<()> {
     /// let costs: Vec<(String, Option<i32>)> = db.query("select slug, price_cents from capabilities", &[])?;
+    /// # assert_eq!(costs, [("pep-check".to_owned(), None)]);
     /// # Ok(()) }
+    /// # plinth_test::example("create table capabilities (slug text, price_cents int); insert into capabilities values ('pep-check')", f);
     /// ```
     pub fn query<T: FromRow>(&self, statement: &str, params: &[&dyn ToValue]) -> Result<Vec<T>, SqlError> {
         self.rows(statement, params)?.iter().map(|row| T::from_row(&row)).collect()
@@ -114,11 +116,13 @@ impl Db {
     ///
     /// As [`Db::query`]; also if there is no row or more than one.
     ///
-    /// ```no_run
+    /// ```
     /// # use plinth_block::prelude::*;
     /// # fn f(db: &Db) -> Result<()> {
-    /// let suites: i64 = db.query_one("select count(*) from test_suites", &[])?;
+    /// let suites: i64 = db.query_one("select count(*) from test_suites where test_type = any($1)", &[&["known_answer", "negative"]])?;
+    /// # assert_eq!(suites, 1);
     /// # Ok(()) }
+    /// # plinth_test::example("create table test_suites (test_type text); insert into test_suites values ('negative'), ('edge_case')", f);
     /// ```
     pub fn query_one<T: FromRow>(&self, statement: &str, params: &[&dyn ToValue]) -> Result<T, SqlError> {
         let found = self.query::<T>(statement, params)?;
@@ -158,6 +162,20 @@ impl Db {
     /// # Errors
     ///
     /// As [`Db::execute`].
+    ///
+    /// ```
+    /// # use plinth_block::prelude::*;
+    /// # fn f(db: &Db) -> Result<()> {
+    /// let step = db.savepoint()?;
+    /// match db.execute("alter table runs add constraint positive check (cost >= 0)", &[]) {
+    ///     Ok(_) => step.release()?,
+    ///     Err(error) if error.sqlstate() == Some("23514") => drop(step), // somebody's row is negative: without the constraint, then
+    ///     Err(error) => return Err(error.into()),
+    /// }
+    /// # assert_eq!(db.query_one::<i64>("select count(*) from pg_constraint where conname = 'positive'", &[])?, 0);
+    /// # Ok(()) }
+    /// # plinth_test::example("create table runs (cost int); insert into runs values (-1)", f);
+    /// ```
     pub fn savepoint(&self) -> Result<Savepoint, SqlError> {
         self.backend.savepoint().map(Savepoint)
     }

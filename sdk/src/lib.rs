@@ -32,6 +32,15 @@
 //! # /* the macro reads block.toml, which this example does not have
 //! plinth_block::rule!(CostsOfPepCheck);
 //! # */
+//! # impl plinth_block::Described for CostsOfPepCheck {
+//! #     fn manifest() -> &'static str {
+//! #         "id = \"a\"\nkind = \"rule\"\ntitle = \"t\"\nwrites = [\"test_suites.external_cost_cents\"]"
+//! #     }
+//! # }
+//! # let database = plinth_test::TestDatabase::empty();
+//! # database.execute("create table test_suites (id int, capability_slug text, external_cost_cents int);
+//! #                   insert into test_suites values (1, 'pep-check', 0), (2, 'pep-check', null), (3, 'iban-validate', 0)");
+//! # database.reconcile::<CostsOfPepCheck>().expect_rows("test_suites", plinth_test::updated(1));
 //! ```
 //!
 //! The host owns the transaction: a block can neither open, commit nor keep one. What the block changed is measured by the

@@ -211,6 +211,21 @@ fn new_blocks_build_and_their_tests_pass_outside_of_the_repository() {
     assert_eq!(told["blocks"].as_array().unwrap().len(), kinds.len());
 }
 
+/// The second tier: the component that is shipped, in an author's own test.
+#[test]
+fn a_component_boots_on_a_tests_database() {
+    let database = plinth_test::TestDatabase::empty();
+    database.execute(T);
+    let before = database.snapshot();
+    let failed = database.try_boot(&[guest("writes_elsewhere")]).unwrap_err();
+    assert!(failed.report().unwrap().failure().unwrap().contains("updated_at"), "{failed}");
+    assert!(before.difference(&database.snapshot()).is_empty());
+    database.execute("insert into t (id, a) values (1, 0)");
+    let report = database.boot(&[guest("array_parameter")]);
+    assert_eq!(report.boot.ran, 1);
+    assert!(report.block("array_parameter").unwrap().rows.contains_key("public.t"), "{report:?}");
+}
+
 /// Writes a file, packs it, and returns what the command said and where the component would be.
 fn packed(folder: &Path, sql: &str) -> (Output, std::path::PathBuf) {
     std::fs::write(folder.join("block.sql"), sql).unwrap();
@@ -279,6 +294,18 @@ alter table t add column a int default one();
     assert!(output.status.success(), "{}", said(&output));
     let (passed, told) = tested(plinth().arg("test").arg(&component));
     assert!(!passed && check(&told, "0072_packed", "run").1.contains("one is one (it is not true)"), "{told:#}");
+}
+
+#[test]
+fn the_guides_example_is_one() {
+    let guide = std::fs::read_to_string(root().join("docs/AUTHORING.md")).unwrap();
+    let example = guide.split("```sql\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("0000_customers.sql"), example).unwrap();
+    let output = plinth().args(["pack", "0000_customers.sql", "--out", "blocks"]).current_dir(folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let (passed, told) = tested(plinth().arg("test").arg(folder.path().join("blocks/0000_customers.wasm")));
+    assert!(passed, "{told:#}");
 }
 
 #[test]

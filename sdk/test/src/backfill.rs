@@ -20,7 +20,10 @@ impl TestDatabase {
     /// If a batch fails, a post-condition does not hold, or it wrote what its manifest does not name.
     #[track_caller]
     pub fn backfill<B: Backfill + Described>(&self, rows: u64) -> Ran {
-        self.try_backfill::<B>(rows).unwrap_or_else(|failed| panic!("{failed}"))
+        match self.try_backfill::<B>(rows) {
+            Ok(ran) => ran,
+            Err(failed) => panic!("{failed}"),
+        }
     }
 
     /// Like [`TestDatabase::backfill`], for one that is to fail. The batch that fails is rolled back, those before it stay.

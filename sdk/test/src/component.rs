@@ -12,10 +12,10 @@ impl TestDatabase {
     /// If the boot fails, with its report's words.
     #[track_caller]
     pub fn boot<P: AsRef<Path>>(&self, components: &[P]) -> Report {
-        self.try_boot(components).unwrap_or_else(|error| match error.report().and_then(Report::failure) {
-            Some(failure) => panic!("{failure}"),
-            None => panic!("{error}"),
-        })
+        match self.try_boot(components) {
+            Ok(report) => report,
+            Err(error) => panic!("{}", error.report().and_then(Report::failure).unwrap_or_else(|| error.to_string())),
+        }
     }
 
     /// Like [`TestDatabase::boot`], for a boot that is to fail.

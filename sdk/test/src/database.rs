@@ -110,7 +110,9 @@ impl TestDatabase {
     /// If one fails.
     #[track_caller]
     pub fn execute(&self, sql: &str) {
-        self.client().batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {}", said(&error)));
+        if let Err(error) = self.client().batch_execute(sql) {
+            panic!("{sql}: {}", said(&error));
+        }
     }
 
     /// The first value of a query, as text; none if it is NULL or there is no row.
@@ -144,7 +146,11 @@ impl TestDatabase {
     /// If the block fails, one of its post-conditions does not hold, or it wrote what its manifest does not name.
     #[track_caller]
     pub fn apply<B: Migration + Described>(&self) -> Ran {
-        self.try_apply::<B>().unwrap_or_else(|failed| panic!("{failed}"))
+        match self.try_apply::<B>() {
+            Ok(ran) => ran,
+            // Not in a closure: the panic is to name the test's line.
+            Err(failed) => panic!("{failed}"),
+        }
     }
 
     /// Like [`TestDatabase::apply`], for a migration that is to fail. Everything is rolled back then.
@@ -163,7 +169,11 @@ impl TestDatabase {
     /// As [`TestDatabase::apply`].
     #[track_caller]
     pub fn reconcile<B: Rule + Described>(&self) -> Ran {
-        self.try_reconcile::<B>().unwrap_or_else(|failed| panic!("{failed}"))
+        match self.try_reconcile::<B>() {
+            Ok(ran) => ran,
+            // Not in a closure: the panic is to name the test's line.
+            Err(failed) => panic!("{failed}"),
+        }
     }
 
     /// Like [`TestDatabase::reconcile`], for a rule that is to fail. Everything is rolled back then.
@@ -194,6 +204,16 @@ impl Drop for TestDatabase {
             let _ = admin.batch_execute(&format!("drop database if exists {} with (force)", self.name));
         }
     }
+}
+
+/// Runs an example of the SDK's documentation. Not part of the interface.
+#[doc(hidden)]
+pub fn example(fixture: &str, example: fn(&plinth_block::Db) -> plinth_block::Result<()>) {
+    let database = TestDatabase::empty();
+    database.execute(fixture);
+    let native = Native::new(Rc::new(RefCell::new(database.client())));
+    native.client.borrow_mut().batch_execute("begin").unwrap_or_else(|error| panic!("{}", said(&error)));
+    example(&plinth_block::Db::with_backend(native)).unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// The `.sql` files of a folder, by name.

@@ -55,6 +55,8 @@ mod server;
 mod value;
 
 pub use database::TestDatabase;
+#[doc(hidden)]
+pub use database::example;
 #[cfg(feature = "component")]
 pub use plinth;
 pub use plinth_embedded::{Difference, Snapshot, Unsteady};

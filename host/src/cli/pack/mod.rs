@@ -21,7 +21,7 @@ const GENERIC: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sql.wasm"));
 pub(super) struct PackArguments {
     /// The file: its manifest in a comment, the work, `-- plinth: verify`, the post-conditions
     file: PathBuf,
-    /// The component to write, or the folder for it [default: ID.wasm beside the file]
+    /// The component to write, or the folder for it, made if it is missing [default: ID.wasm beside the file]
     #[arg(long, value_name = "FILE|DIR")]
     out: Option<PathBuf>,
 }
@@ -51,7 +51,10 @@ fn make(path: &Path, out: Option<&Path>) -> anyhow::Result<PathBuf> {
     let name = format!("{}.wasm", file.manifest.id);
     let out = match out {
         None => path.with_file_name(name),
-        Some(folder) if folder.is_dir() => folder.join(name),
+        Some(folder) if folder.extension().is_none_or(|extension| extension != "wasm") => {
+            fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+            folder.join(name)
+        }
         Some(file) => file.to_owned(),
     };
     let bytes = component::packed(GENERIC, &file.text, &file.room()?).context("the component that runs SQL cannot be packed")?;

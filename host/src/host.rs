@@ -6,7 +6,7 @@ use crate::{
     error::BootError,
     events::{Event, Progress, Teller},
     ledger::{Ledger, ROLE},
-    load::Components,
+    load::{Components, Keys, LockFile},
     lock::LockMode,
     plan::{Baseline, Preview},
     report::{Rehearsal, Report},
@@ -40,6 +40,8 @@ pub struct Host {
     pub(crate) teller: Teller,
     sources: Vec<Source>,
     cache: Option<PathBuf>,
+    keys: Option<Arc<Keys>>,
+    lock_file: Option<PathBuf>,
     sandbox: Arc<OnceLock<Sandbox>>,
 }
 
@@ -68,6 +70,8 @@ impl Host {
             teller: Teller::default(),
             sources: Vec::new(),
             cache: None,
+            keys: None,
+            lock_file: None,
             sandbox: Arc::new(OnceLock::new()),
         }
     }
@@ -116,6 +120,21 @@ impl Host {
     #[must_use]
     pub fn component(mut self, name: impl Into<String>, bytes: impl Into<Cow<'static, [u8]>>) -> Host {
         self.sources.push(Source::Bytes(name.into(), bytes.into()));
+        self
+    }
+
+    /// Insists that every file of a folder is signed by a key of its block's team. What the program carries itself is trusted as the
+    /// program is.
+    #[must_use]
+    pub fn keys(mut self, keys: Keys) -> Host {
+        self.keys = Some(Arc::new(keys));
+        self
+    }
+
+    /// Insists on exactly the blocks that a lock file names, by id and digest: see [`Components::lock_file`].
+    #[must_use]
+    pub fn locked(mut self, lock_file: impl Into<PathBuf>) -> Host {
+        self.lock_file = Some(lock_file.into());
         self
     }
 
@@ -355,11 +374,17 @@ impl Host {
         let mut carried = Vec::new();
         for source in &self.sources {
             match source {
-                Source::Folder(folder) => all = all.and(Components::from_folder(folder, self.limits.component_bytes)?)?,
+                Source::Folder(folder) => {
+                    all = all.and(Components::from_signed_folder(folder, self.limits.component_bytes, self.keys.as_deref())?)?
+                }
                 Source::Bytes(name, bytes) => carried.push((name.clone(), bytes.clone())),
             }
         }
-        Ok(if carried.is_empty() { all } else { all.and(Components::from_bytes(carried)?)? })
+        let all = if carried.is_empty() { all } else { all.and(Components::from_bytes(carried)?)? };
+        if let Some(path) = &self.lock_file {
+            LockFile::read(path)?.check(path, &all)?;
+        }
+        Ok(all)
     }
 
     /// The engine, made when the first block runs.

@@ -1,7 +1,7 @@
 //! The command's options about what blocks may do and who may bring them.
 
 use plinth_tests::{TestDatabase, guests, plinth};
-use std::process::Output;
+use std::{fs, path::Path, process::Output};
 
 fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
@@ -23,4 +23,73 @@ async fn every_limit_is_an_option() {
     let failed = run("memory=3M");
     assert_eq!(failed.status.code(), Some(1));
     assert!(text(&failed).contains("wanted more memory than its 3 MiB"), "{}", text(&failed));
+}
+
+fn run(database: &TestDatabase, folder: &Path, more: &[&str]) -> (Option<i32>, String) {
+    let mut command = plinth();
+    command.args(["run", "--database-url", &database.url, "--blocks"]).arg(folder).args(more);
+    let output = command.output().unwrap();
+    (output.status.code(), text(&output))
+}
+
+#[tokio::test]
+async fn locked_runs_exactly_the_blocks_of_the_lock_file() {
+    let database = TestDatabase::with_t().await;
+    let folder = guests(&["sends", "claims"]);
+    let path = folder.path();
+    assert_eq!(run(&database, path, &["--locked"]).0, Some(2), "without a lock file nothing runs");
+    assert!(plinth().arg("lock").arg("--blocks").arg(path).status().unwrap().success());
+    let lock = fs::read_to_string(path.join("plinth.lock")).unwrap();
+    assert!(lock.contains("id = \"claims\"\ndigest = \""), "{lock}");
+    fs::remove_file(path.join("sends.wasm")).unwrap();
+    let (code, told) = run(&database, path, &["--locked"]);
+    assert!(code == Some(2) && told.contains("names sends, whose component is gone"), "{told}");
+    fs::copy(path.join("claims.wasm"), path.join("kept")).unwrap();
+    fs::copy(plinth_tests::guest("sends_declared"), path.join("sends_declared.wasm")).unwrap();
+    let mut bytes = fs::read(path.join("claims.wasm")).unwrap();
+    // A custom section more is another component that does the same.
+    bytes.extend([0, 3, 1, b'x', 0]);
+    fs::write(path.join("claims.wasm"), bytes).unwrap();
+    let (code, told) = run(&database, path, &["--locked"]);
+    assert_eq!(code, Some(2));
+    assert!(
+        told.contains("sends_declared is not in the lock file") && told.contains("claims is not what the lock file says"),
+        "{told}"
+    );
+    assert_eq!(database.text("select to_regclass('plinth.boots')::text").await, None, "nothing ran");
+    fs::rename(path.join("kept"), path.join("claims.wasm")).unwrap();
+    fs::remove_file(path.join("sends_declared.wasm")).unwrap();
+    assert!(plinth().arg("lock").arg("--blocks").arg(path).status().unwrap().success());
+    assert_eq!(run(&database, path, &["--locked"]).0, Some(0));
+}
+
+/// What is checked before anything else of the file: garbage that nobody signed is not even said to be no component.
+#[tokio::test]
+async fn a_component_is_signed_by_its_own_team_or_not_read() {
+    let database = TestDatabase::with_t().await;
+    let folder = guests(&["signed"]);
+    let (path, component) = (folder.path(), folder.path().join("signed.wasm"));
+    let key = |name: &str| {
+        let output = plinth().arg("key").arg(path.join(name)).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let keys = format!("[teams]\ntesting = [\"{}\"]\nbilling = [\"{}\"]\n", key("testing"), key("billing"));
+    fs::write(path.join("keys.toml"), keys).unwrap();
+    let keys = path.join("keys.toml");
+    let run = || run(&database, path, &["--keys", keys.to_str().unwrap()]);
+    let sign =
+        |name: &str| assert!(plinth().arg("sign").arg("--key").arg(path.join(name)).arg(&component).status().unwrap().success());
+    let refused = |what: &str, (code, told): (Option<i32>, String)| {
+        assert!(code == Some(2) && told.contains(what), "{what}: {told}");
+    };
+    refused("is not signed", run());
+    sign("billing");
+    refused("is of team testing by its manifest, and signed by a key of billing", run());
+    sign("testing");
+    let whole = fs::read(&component).unwrap();
+    fs::write(&component, b"garbage").unwrap();
+    refused("is signed by none of the keys, or was changed", run());
+    fs::write(&component, whole).unwrap();
+    assert_eq!(run().0, Some(0));
 }

@@ -1,6 +1,6 @@
 //! What the command understands.
 
-use crate::{Database, Host, Limits, LockMode};
+use crate::{Database, Host, KeyError, Keys, Limits, LockMode};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{path::PathBuf, time::Duration};
 
@@ -106,6 +106,29 @@ pub(super) enum Command {
     Pack(super::pack::PackArguments),
     /// Build the components of a block's crate, or of a folder of crates
     Build(super::build::BuildArguments),
+    /// Write the lock file of a folder of components: what `--locked` insists on; needs no database
+    Lock {
+        /// The folder with the components, a file per block
+        #[arg(long, env = "PLINTH_BLOCKS", value_name = "DIR", default_value = "blocks")]
+        blocks: PathBuf,
+        /// The lock file [default: plinth.lock in the folder]
+        #[arg(long, value_name = "FILE")]
+        lock_file: Option<PathBuf>,
+    },
+    /// Make a key to sign blocks with, and print its public half for the keys file
+    Key {
+        /// The file for the secret half
+        file: PathBuf,
+    },
+    /// Sign components: write FILE.sig beside each
+    Sign {
+        /// The key that `plinth key` made
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// The components
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
     /// Tell what a component file says about itself; needs no database
     Inspect {
         /// The component
@@ -133,6 +156,15 @@ pub(super) struct Shared {
     /// Where the embedded server keeps its data
     #[arg(long, value_name = "DIR", default_value = ".plinth/postgres", requires = "embedded")]
     pub(super) data: PathBuf,
+    /// Refuse any set of blocks but the one of the lock file
+    #[arg(long, env = "PLINTH_LOCKED", value_parser = clap::builder::FalseyValueParser::new())]
+    locked: bool,
+    /// The lock file [default: plinth.lock in the folder with the components]
+    #[arg(long, env = "PLINTH_LOCK_FILE", value_name = "FILE")]
+    lock_file: Option<PathBuf>,
+    /// The keys of teams: refuse components that are not signed by their own team's
+    #[arg(long, env = "PLINTH_KEYS", value_name = "FILE")]
+    keys: Option<PathBuf>,
     /// A block that the build ships: refuse to start without it (repeatable)
     #[arg(long, value_name = "ID")]
     expect: Vec<String>,
@@ -230,7 +262,12 @@ impl Shared {
         self
     }
 
-    pub(super) fn host(self, database: Database) -> Host {
+    /// The keys, if there are to be any.
+    pub(super) fn keys(&self) -> Result<Option<Keys>, KeyError> {
+        self.keys.as_deref().map(Keys::from_file).transpose()
+    }
+
+    pub(super) fn host(self, database: Database, keys: Option<Keys>) -> Host {
         let mut limits = Limits {
             lock: self.statement_lock_timeout,
             statement: self.statement_timeout,
@@ -243,7 +280,15 @@ impl Shared {
                 tracing::error!(%error, "a limit cannot be set");
             }
         }
-        let host = Host::new(database)
+        let lock_file = self.lock_file.unwrap_or_else(|| self.blocks.join("plinth.lock"));
+        let mut host = Host::new(database);
+        if self.locked {
+            host = host.locked(lock_file);
+        }
+        if let Some(keys) = keys {
+            host = host.keys(keys);
+        }
+        let host = host
             .folder(self.blocks)
             .expect(self.expect)
             .accept_removal(self.accept_removal)

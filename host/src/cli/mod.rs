@@ -12,6 +12,7 @@ mod pack;
 mod print;
 mod rehearsal;
 mod signal;
+mod supply;
 mod test;
 
 use crate::{BootError, Host, Report};
@@ -99,6 +100,9 @@ async fn command(command: Command) -> u8 {
         Command::Test(arguments) => test::test(arguments).await,
         Command::Pack(arguments) => pack::pack(&arguments),
         Command::Build(arguments) => build::command(&arguments),
+        Command::Lock { blocks, lock_file } => supply::lock(&blocks, lock_file),
+        Command::Key { file } => supply::key(&file),
+        Command::Sign { key, files } => supply::signed(&key, &files),
         Command::Inspect { file, format } => inspect::inspect(&file, format),
     }
 }
@@ -117,7 +121,14 @@ where
         }
     };
     let runs = shared.runs;
-    let host = configure(shared.host(database.clone()));
+    let keys = match shared.keys() {
+        Ok(keys) => keys,
+        Err(error) => {
+            print::error(&error.to_string());
+            return USAGE;
+        }
+    };
+    let host = configure(shared.host(database.clone(), keys));
     let host = match (server.is_some(), blocks) {
         (true, _) => database::walled(host, &database, runs).await,
         (false, Some(blocks)) => Ok(host.blocks_as(blocks)),

@@ -69,6 +69,45 @@ pub enum Problem {
         /// The other file.
         other: String,
     },
+    /// Nobody signed it, and keys were given.
+    #[error("is not signed: `plinth sign` writes a signature beside it")]
+    Unsigned,
+    /// None of the keys signed this file.
+    #[error("is signed by none of the keys, or was changed after it was signed")]
+    WrongSignature,
+    /// A team's key signs its own blocks.
+    #[error("is of {team} by its manifest, and signed by a key of {signers}: a key signs the blocks of its own team")]
+    OtherTeam {
+        /// The team of the manifest.
+        team: String,
+        /// The teams whose key signed it.
+        signers: String,
+    },
+    /// The lock file is none.
+    #[error("is no lock file: {0}")]
+    NoLock(String),
+    /// The lock file does not know it.
+    #[error("{id} is not in the lock file: review it, then `plinth lock`")]
+    NotLocked {
+        /// The id.
+        id: String,
+    },
+    /// The lock file knows another one.
+    #[error("{id} is not what the lock file says: digest {found}, locked is {locked}: review it, then `plinth lock`")]
+    LockedOtherwise {
+        /// The id.
+        id: String,
+        /// What the lock file says.
+        locked: String,
+        /// What was found.
+        found: String,
+    },
+    /// The lock file names a block that is not there.
+    #[error("names {id}, whose component is gone: review that, then `plinth lock`")]
+    LockedAndGone {
+        /// The id.
+        id: String,
+    },
     /// It is another file than when it was loaded.
     #[error("was replaced while the boot ran: start it again")]
     Replaced,

@@ -2,10 +2,14 @@
 
 mod component;
 mod digest;
+mod lock;
+mod signature;
 
 pub use component::Problem;
 pub(crate) use component::is_interface;
 pub use digest::Digest;
+pub(crate) use lock::LockFile;
+pub use signature::{KeyError, Keys, make_key, sign};
 
 use plinth_manifest::Manifest;
 use std::{
@@ -82,6 +86,15 @@ impl Components {
     ///
     /// All problems of all files at once.
     pub fn from_folder(folder: &Path, most_bytes: u64) -> Result<Components, LoadError> {
+        Components::from_signed_folder(folder, most_bytes, None)
+    }
+
+    /// The same, with each file signed by a key of its block's team, if there are keys.
+    ///
+    /// # Errors
+    ///
+    /// All problems of all files at once.
+    pub fn from_signed_folder(folder: &Path, most_bytes: u64, keys: Option<&Keys>) -> Result<Components, LoadError> {
         let unreadable = |error: io::Error| LoadError(vec![(folder.display().to_string(), Problem::Unreadable(error))]);
         let mut paths = Vec::new();
         for entry in fs::read_dir(folder).map_err(unreadable)? {
@@ -93,11 +106,14 @@ impl Components {
         paths.sort_unstable();
         let loaded = in_parallel(&paths, |path| {
             let bytes = read(path, most_bytes)?;
-            Ok(Component {
-                manifest: component::inspect(&bytes)?,
-                digest: Digest::of(&bytes),
-                source: Source::File(path.clone()),
-            })
+            let digest = Digest::of(&bytes);
+            // Before anything of the file is read that somebody else could have written.
+            let signers = keys.map(|keys| keys.signers(&digest, path)).transpose()?;
+            let manifest = component::inspect(&bytes)?;
+            if let Some(signers) = signers {
+                Keys::of_team(manifest.team.as_deref(), &signers)?;
+            }
+            Ok(Component { manifest, digest, source: Source::File(path.clone()) })
         });
         Components::collect(paths.iter().map(|path| path.display().to_string()).zip(loaded))
     }

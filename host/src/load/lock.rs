@@ -1,0 +1,121 @@
+//! `plinth.lock`: the blocks that were reviewed, by id and digest, with who provides what. `run --locked` insists on it.
+
+use super::{Components, LoadError, Problem};
+use serde::Deserialize;
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+
+/// A set of blocks as a file says it.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LockFile {
+    /// Tells what it was made for; a later host may write another one.
+    version: u32,
+    #[serde(default)]
+    block: Vec<Locked>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Locked {
+    id: String,
+    digest: String,
+    #[serde(default)]
+    team: Option<String>,
+    #[serde(default)]
+    provides: Vec<String>,
+}
+
+/// What this host writes.
+const VERSION: u32 = 1;
+
+impl LockFile {
+    pub(crate) fn read(path: &Path) -> Result<LockFile, LoadError> {
+        let wrong = |problem| LoadError(vec![(path.display().to_string(), problem)]);
+        let text = fs::read_to_string(path).map_err(|error| wrong(Problem::Unreadable(error)))?;
+        LockFile::parse(&text).map_err(wrong)
+    }
+
+    fn parse(text: &str) -> Result<LockFile, Problem> {
+        let lock: LockFile = toml::from_str(text).map_err(|error| Problem::NoLock(error.message().trim().to_owned()))?;
+        if lock.version == VERSION { Ok(lock) } else { Err(Problem::NoLock(format!("version {} is not known", lock.version))) }
+    }
+
+    /// Holds a set of components against it: all differences at once.
+    pub(crate) fn check(&self, path: &Path, components: &Components) -> Result<(), LoadError> {
+        let mut locked: BTreeMap<&str, &Locked> = self.block.iter().map(|block| (&*block.id, block)).collect();
+        let mut problems = Vec::new();
+        for component in components.iter() {
+            let problem = match locked.remove(&*component.manifest.id) {
+                None => Problem::NotLocked { id: component.manifest.id.to_string() },
+                Some(block) if block.digest != component.digest.to_string() => Problem::LockedOtherwise {
+                    id: block.id.clone(),
+                    locked: block.digest.clone(),
+                    found: component.digest.to_string(),
+                },
+                Some(_) => continue,
+            };
+            problems.push((component.origin(), problem));
+        }
+        let gone = locked.into_keys().map(|id| (path.display().to_string(), Problem::LockedAndGone { id: id.to_owned() }));
+        problems.extend(gone);
+        if problems.is_empty() { Ok(()) } else { Err(LoadError(problems)) }
+    }
+}
+
+impl Components {
+    /// The set as a lock file: ids in order, digests, teams, and what each provides, for whoever reviews a change.
+    pub fn lock_file(&self) -> String {
+        // JSON's strings are TOML's.
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        let mut out = format!("# Made by `plinth lock`; `plinth run --locked` runs exactly these.\nversion = {VERSION}\n");
+        for component in self.iter() {
+            let manifest = &component.manifest;
+            let _ = write!(out, "\n[[block]]\nid = {}\ndigest = \"{}\"\n", quoted(&manifest.id), component.digest);
+            if let Some(team) = &manifest.team {
+                let _ = writeln!(out, "team = {}", quoted(team));
+            }
+            let provides: Vec<String> = manifest.provides.iter().map(|object| quoted(&object.to_string())).collect();
+            if !provides.is_empty() {
+                let _ = writeln!(out, "provides = [{}]", provides.join(", "));
+            }
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Component;
+    use plinth_manifest::Manifest;
+
+    fn components(ids: &[&str]) -> Components {
+        let text = |id| {
+            format!(
+                "id = \"{id}\"\nkind = \"migration\"\ntitle = \"t\"\nteam = \"a \\\"b\\\"\"\nprovides = [{{ table = \"t\" }}]\n"
+            )
+        };
+        Components::planned(ids.iter().map(|id| Component::planned(Manifest::parse(&text(id)).unwrap())).collect())
+    }
+
+    #[test]
+    fn a_set_is_as_its_lock_file_says_it() {
+        let set = components(&["a", "b"]);
+        let lock = LockFile::parse(&set.lock_file()).unwrap();
+        assert_eq!(lock.block[0].team.as_deref(), Some("a \"b\""));
+        assert_eq!(lock.block[0].provides.len(), 1);
+        lock.check(Path::new("plinth.lock"), &set).unwrap();
+        let error = lock.check(Path::new("plinth.lock"), &components(&["b", "c"])).unwrap_err().to_string();
+        assert!(error.contains("c is not in the lock file") && error.contains("plinth.lock: names a,"), "{error}");
+        let mut other = lock.clone();
+        other.block[0].digest = "00".into();
+        assert!(other.check(Path::new("plinth.lock"), &set).unwrap_err().to_string().contains("00"));
+    }
+
+    #[test]
+    fn what_is_no_lock_file_is_refused() {
+        for text in ["", "version = 2", "version = 1\nblocks = []", "version = 1\n[[block]]\nid = \"a\"\n", "{}"] {
+            assert!(LockFile::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Who made a component: an ed25519 signature beside it, `FILE.sig`, checked before anything of the component is read.
+//!
+//! The keys file says which team a key belongs to. A key signs its own team's blocks and no others', so that a team that was broken
+//! into changes nothing but its own.
+
+use super::{Digest, Problem};
+use ring::{
+    rand::SystemRandom,
+    signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey},
+};
+use serde::Deserialize;
+use std::{collections::BTreeMap, fs, path::Path};
+
+/// What is signed begins with this, so that a signature means a block and nothing else.
+const PURPOSE: &[u8] = b"plinth block 1\0";
+
+/// The keys that blocks may be signed with, by team.
+#[derive(Clone, Debug, Default)]
+pub struct Keys(Vec<(String, Vec<u8>)>);
+
+/// Why keys cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("keys, {place}: {reason}")]
+pub struct KeyError {
+    place: String,
+    reason: String,
+}
+
+impl KeyError {
+    fn new(place: impl Into<String>, reason: impl ToString) -> KeyError {
+        KeyError { place: place.into(), reason: reason.to_string() }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    teams: BTreeMap<String, Vec<String>>,
+}
+
+impl Keys {
+    /// Reads a keys file: `[teams]`, and in it `team = ["key", …]`, as `plinth key` prints keys.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, is none, or holds no key.
+    pub fn from_file(path: &Path) -> Result<Keys, KeyError> {
+        let place = path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|error| KeyError::new(&place, error))?;
+        Keys::parse(&text).map_err(|reason| KeyError::new(place, reason))
+    }
+
+    fn parse(text: &str) -> Result<Keys, String> {
+        let written: Written = toml::from_str(text).map_err(|error| error.message().trim().to_owned())?;
+        let mut keys = Vec::new();
+        for (team, texts) in written.teams {
+            for text in texts {
+                let key = from_hex(&text).filter(|key| key.len() == 32);
+                keys.push((team.clone(), key.ok_or_else(|| format!("the key of {team} is none: 64 hexadecimal digits"))?));
+            }
+        }
+        if keys.is_empty() { Err("it holds no key".into()) } else { Ok(Keys(keys)) }
+    }
+
+    /// The teams whose key signed a file of this digest; an error if nobody's did.
+    pub(super) fn signers(&self, digest: &Digest, file: &Path) -> Result<Vec<&str>, Problem> {
+        let text = fs::read_to_string(beside(file)).map_err(|_| Problem::Unsigned)?;
+        let signature = from_hex(text.trim()).ok_or(Problem::WrongSignature)?;
+        let message = message(digest);
+        let good = |key: &[u8]| UnparsedPublicKey::new(&ED25519, key).verify(&message, &signature).is_ok();
+        let teams: Vec<&str> = self.0.iter().filter(|(_, key)| good(key)).map(|(team, _)| team.as_str()).collect();
+        if teams.is_empty() { Err(Problem::WrongSignature) } else { Ok(teams) }
+    }
+
+    /// Whether a block of a team may be signed by these.
+    pub(super) fn of_team(team: Option<&str>, signers: &[&str]) -> Result<(), Problem> {
+        if team.is_some_and(|team| signers.contains(&team)) {
+            return Ok(());
+        }
+        let team = team.map_or_else(|| "no team".to_owned(), |team| format!("team {team}"));
+        Err(Problem::OtherTeam { team, signers: signers.join(", ") })
+    }
+}
+
+fn message(digest: &Digest) -> Vec<u8> {
+    [PURPOSE, digest.as_bytes()].concat()
+}
+
+/// The signature's file.
+fn beside(file: &Path) -> std::path::PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".sig");
+    name.into()
+}
+
+/// Makes a key: the secret half in a file that nobody else can read, the public half as the keys file takes it.
+///
+/// # Errors
+///
+/// If the file is there or cannot be written.
+pub fn make_key(path: &Path) -> Result<String, KeyError> {
+    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
+    let failed = |reason: &dyn ToString| KeyError::new(path.display().to_string(), reason.to_string());
+    let made = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| failed(&"the system has no randomness"))?;
+    let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let mut file = file.map_err(|error| failed(&error))?;
+    writeln!(file, "{}", hex(made.as_ref())).map_err(|error| failed(&error))?;
+    let pair = Ed25519KeyPair::from_pkcs8(made.as_ref()).map_err(|error| failed(&error))?;
+    Ok(hex(pair.public_key().as_ref()))
+}
+
+/// Signs a component: writes `FILE.sig`.
+///
+/// # Errors
+///
+/// If key or component cannot be read, or the signature cannot be written.
+pub fn sign(key: &Path, component: &Path) -> Result<(), KeyError> {
+    let failed = |path: &Path, reason: &dyn ToString| KeyError::new(path.display().to_string(), reason.to_string());
+    let text = fs::read_to_string(key).map_err(|error| failed(key, &error))?;
+    let secret = from_hex(text.trim()).and_then(|secret| Ed25519KeyPair::from_pkcs8(&secret).ok());
+    let pair = secret.ok_or_else(|| failed(key, &"it is no key that `plinth key` made"))?;
+    let bytes = fs::read(component).map_err(|error| failed(component, &error))?;
+    let signature = pair.sign(&message(&Digest::of(&bytes)));
+    let beside = beside(component);
+    fs::write(&beside, format!("{}\n", hex(signature.as_ref()))).map_err(|error| failed(&beside, &error))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) || !text.is_ascii() {
+        return None;
+    }
+    let pairs = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok());
+    pairs.map(|pair| u8::from_str_radix(pair.filter(|pair| !pair.starts_with('+'))?, 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_of_one_file_and_one_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, key) = (folder.path().join("a.wasm"), folder.path().join("key"));
+        fs::write(&file, "one").unwrap();
+        let public = make_key(&key).unwrap();
+        assert!(make_key(&key).is_err(), "a key is not written over");
+        let keys = Keys::parse(&format!("[teams]\na = [\"{public}\"]\n")).unwrap();
+        assert!(matches!(keys.signers(&Digest::of(b"one"), &file), Err(Problem::Unsigned)));
+        sign(&key, &file).unwrap();
+        assert_eq!(keys.signers(&Digest::of(b"one"), &file).unwrap(), ["a"]);
+        assert!(matches!(keys.signers(&Digest::of(b"two"), &file), Err(Problem::WrongSignature)));
+        let other = make_key(&folder.path().join("other")).unwrap();
+        let others = Keys::parse(&format!("[teams]\nb = [\"{other}\"]\n")).unwrap();
+        assert!(matches!(others.signers(&Digest::of(b"one"), &file), Err(Problem::WrongSignature)));
+        assert!(Keys::of_team(Some("a"), &["a"]).is_ok());
+        for team in [Some("b"), None] {
+            assert!(matches!(Keys::of_team(team, &["a"]), Err(Problem::OtherTeam { .. })));
+        }
+    }
+
+    #[test]
+    fn what_is_no_keys_file_is_refused() {
+        for text in ["", "[teams]\n", "[teams]\na = []\n", "[teams]\na = [\"00\"]\n", "[teams]\na = [\"zz\"]\n", "[team]\n"] {
+            assert!(Keys::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(from_hex("+f"), None);
+        assert_eq!(from_hex("0aFF"), Some(vec![10, 255]));
+    }
+}

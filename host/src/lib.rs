@@ -28,6 +28,8 @@ mod host;
 mod ledger;
 mod load;
 mod lock;
+#[cfg(feature = "page")]
+pub mod page;
 mod plan;
 mod report;
 mod sandbox;

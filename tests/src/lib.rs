@@ -6,6 +6,7 @@ pub mod attack;
 pub mod campaign;
 pub mod crash;
 pub mod proxy;
+pub mod service;
 
 use plinth::{Database, Host, embedded::Server};
 use std::{

@@ -2,14 +2,14 @@
 
 use crate::{Database, Host, KeyError, Keys, Limits, LockMode};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Schema changes that an API applies to PostgreSQL when it starts, as sandboxed WebAssembly components.
 #[derive(Debug, Parser)]
 #[command(
     name = "plinth",
     version,
-    after_help = "Exit codes: 0 done; 1 a block or the database failed; 2 wrong usage or input; 3 (plan, status, baseline) something is pending or deferred; 130 interrupted."
+    after_help = "Exit codes: 0 done; 1 a block or the database failed; 2 wrong usage or input; 3 (plan, status, baseline) something is pending or deferred; 130 interrupted. After `run … -- COMMAND` its own; 126 or 127 if it cannot be started."
 )]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -37,6 +37,10 @@ pub(super) enum Command {
         /// How much time to lose, in seconds, to what may pass: a restarting server, a lost connection, a deadlock; 0 for none
         #[arg(long, env = "PLINTH_RETRY_FOR", value_name = "SECONDS", default_value = "120", value_parser = seconds_or_none)]
         retry_for: Duration,
+        /// After a boot that did not fail, become this command: same process, so signals and exit code are its own.
+        /// What the boot did is then told on standard error
+        #[arg(last = true, value_name = "COMMAND")]
+        command: Vec<OsString>,
     },
     /// Run the backfills that boots leave for later, until they are done; a kill loses one batch
     Backfill {
@@ -129,6 +133,17 @@ pub(super) enum Command {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+    /// Serve a page for operators: boots, blocks, drift, the order, what is put off; reads only
+    Serve {
+        #[command(flatten)]
+        shared: Shared,
+        /// The address to listen on; port 0 takes a free one and tells it
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7171")]
+        listen: SocketAddr,
+        /// What the page is called [default: the database and the application]
+        #[arg(long, value_name = "TEXT")]
+        title: Option<String>,
+    },
     /// Tell what a component file says about itself; needs no database
     Inspect {
         /// The component
@@ -173,7 +188,7 @@ pub(super) struct Shared {
     accept_removal: Vec<String>,
     /// The application whose boots these are; applications do not see each other's
     #[arg(long, env = "PLINTH_APPLICATION", value_name = "NAME", default_value = "api")]
-    application: String,
+    pub(super) application: String,
     /// The schema of the ledger
     #[arg(long, env = "PLINTH_LEDGER_SCHEMA", value_name = "NAME", default_value = "plinth")]
     ledger_schema: String,

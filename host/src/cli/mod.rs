@@ -5,12 +5,14 @@ mod bar;
 mod baseline;
 mod build;
 mod database;
+mod handover;
 mod inspect;
 mod markdown;
 mod new;
 mod pack;
 mod print;
 mod rehearsal;
+mod serve;
 mod signal;
 mod supply;
 mod test;
@@ -20,6 +22,7 @@ use arguments::{Arguments, Command, Format, PlanFormat, Shared};
 use clap::Parser;
 use database::Reached;
 use std::{
+    ffi::OsString,
     io::{self, IsTerminal},
     process::ExitCode,
 };
@@ -72,7 +75,13 @@ fn refused(message: &str, code: u8) -> ExitCode {
 
 async fn command(command: Command) -> u8 {
     match command {
-        Command::Run { shared, build, format, lock_timeout, retry_for } => {
+        Command::Run { shared, command, .. } if shared.embedded && !command.is_empty() => {
+            print::error(
+                "an embedded server ends with this process's command: give the database's address to run a command on it",
+            );
+            USAGE
+        }
+        Command::Run { shared, build, format, lock_timeout, retry_for, command } => {
             let configure = |host: Host| {
                 let host = host.lock_deadline(lock_timeout).retry_for(retry_for);
                 match build {
@@ -80,7 +89,7 @@ async fn command(command: Command) -> u8 {
                     None => host,
                 }
             };
-            on_database(shared.that_runs(), configure, |host| run(host, format)).await
+            on_database(shared.that_runs(), configure, |host| run(host, format, command)).await
         }
         Command::Backfill { shared, format } => on_database(shared, |host| host, |host| backfill(host, format)).await,
         Command::Baseline { shared, assume, lock_timeout, format } => {
@@ -103,6 +112,11 @@ async fn command(command: Command) -> u8 {
         Command::Lock { blocks, lock_file } => supply::lock(&blocks, lock_file),
         Command::Key { file } => supply::key(&file),
         Command::Sign { key, files } => supply::signed(&key, &files),
+        Command::Serve { shared, listen, title } => {
+            let application = shared.application.clone();
+            let named = |host: &Host| title.unwrap_or_else(|| format!("{} ({application})", host.database.name()));
+            on_database(shared, |host| host, |host| serve::serve(host.clone(), named(&host), listen)).await
+        }
         Command::Inspect { file, format } => inspect::inspect(&file, format),
     }
 }
@@ -148,12 +162,27 @@ where
     code
 }
 
-async fn run(host: Host, format: Format) -> u8 {
-    let stopped = signal::told_to_stop();
+async fn run(host: Host, format: Format, next: Vec<OsString>) -> u8 {
+    let mut stopped = std::pin::pin!(signal::told_to_stop());
     let bar = bar::show(&host);
-    let booted = host.boot_until(stopped).await;
+    let booted = host.boot_until(&mut stopped).await;
     bar.end().await;
-    reported(booted, format)
+    if next.is_empty() {
+        return reported(booted, format);
+    }
+    // Standard output is the next command's.
+    if let Some(report) = report_of(&booted) {
+        print::aside(report, format);
+    }
+    if let Err(error) = booted {
+        return failed(&error, format);
+    }
+    tokio::select! {
+        biased;
+        // A signal that came since the boot was over: the next command would never hear of it.
+        () = &mut stopped => INTERRUPTED,
+        code = async { handover::become_command(&next) } => code,
+    }
 }
 
 async fn backfill(host: Host, format: Format) -> u8 {
@@ -164,9 +193,12 @@ async fn backfill(host: Host, format: Format) -> u8 {
     reported(done, format)
 }
 
+fn report_of(booted: &Result<Report, BootError>) -> Option<&Report> {
+    booted.as_ref().ok().or_else(|| booted.as_ref().err().and_then(BootError::report))
+}
+
 fn reported(booted: Result<Report, BootError>, format: Format) -> u8 {
-    let report = booted.as_ref().ok().or_else(|| booted.as_ref().err().and_then(BootError::report));
-    match (report, format) {
+    match (report_of(&booted), format) {
         (Some(report), Format::Json) => print::json(report),
         (Some(report), Format::Table) => print::report(report),
         (None, _) => {}

@@ -1,7 +1,7 @@
 //! What people and programs read. Results go to standard output, errors to standard error.
 #![allow(clippy::print_stdout)]
 
-use super::inspect::Inspected;
+use super::{arguments::Format, inspect::Inspected};
 use crate::{
     BlockReport, BootError, ErrorClass, ObjectChange, Outcome, Preview, PreviewAction, Report, ReportError, Status, Verification,
     report::rows_told,
@@ -107,7 +107,6 @@ pub(super) fn number(text: impl ToString) -> Cell {
 
 /// Prints a boot's report.
 pub(super) fn report(report: &Report) {
-    let boot = &report.boot;
     let mut table = table(&["block", "kind", "outcome", "statements", "ms", "what it did"]);
     for block in &report.blocks {
         let ran = !matches!(block.outcome, Outcome::Skipped | Outcome::Joined | Outcome::Retired | Outcome::Background);
@@ -121,8 +120,31 @@ pub(super) fn report(report: &Report) {
         ]);
     }
     say(&trimmed(&table));
+    for line in tail(report) {
+        say(&line);
+    }
+}
+
+/// A boot's report on standard error, short or as one line of JSON.
+pub(super) fn aside(report: &Report, format: Format) {
+    let mut out = io::stderr();
+    match format {
+        Format::Json => {
+            let _ = writeln!(out, "{}", serde_json::to_string(report).unwrap_or_default());
+        }
+        Format::Table => {
+            for line in tail(report) {
+                let _ = writeln!(out, "{line}");
+            }
+        }
+    }
+}
+
+/// A boot as a whole, in a line, and what somebody should know of it.
+fn tail(report: &Report) -> Vec<String> {
+    let boot = &report.boot;
     let id = boot.id.map_or_else(String::new, |id| format!(" {id}"));
-    say(&format!(
+    let mut lines = vec![format!(
         "boot{id} {}: {} components found, {} ran, {} skipped; {:.1} ms, {} round trips{}",
         boot.state.as_str(),
         boot.found,
@@ -131,20 +153,19 @@ pub(super) fn report(report: &Report) {
         boot.duration_ms,
         boot.round_trips,
         boot.build.as_ref().map_or_else(String::new, |build| format!("; build {build}"))
-    ));
+    )];
     if boot.ran > 0 {
-        match &boot.blocks_role {
-            Some(role) => say(&format!("blocks ran as {role}, which cannot write the ledger")),
-            None => say("blocks ran as the host's own role (`plinth setup --roles` gives them one of their own)"),
-        }
+        lines.push(match &boot.blocks_role {
+            Some(role) => format!("blocks ran as {role}, which cannot write the ledger"),
+            None => "blocks ran as the host's own role (`plinth setup --roles` gives them one of their own)".to_owned(),
+        });
     }
-    for retry in &boot.retries {
+    lines.extend(boot.retries.iter().map(|retry| {
         let what = retry.block.as_deref().unwrap_or("the boot");
-        say(&format!("tried again: {what}, after {} ms: {}", retry.pause_ms, one_line(&retry.cause)));
-    }
-    for note in &boot.notes {
-        say(&format!("note: {note}"));
-    }
+        format!("tried again: {what}, after {} ms: {}", retry.pause_ms, one_line(&retry.cause))
+    }));
+    lines.extend(boot.notes.iter().map(|note| format!("note: {note}")));
+    lines
 }
 
 /// What a block did, in a cell: rows, objects, locks that others feel, its own words.

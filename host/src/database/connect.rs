@@ -137,6 +137,20 @@ impl Database {
         other
     }
 
+    /// The address as tokio-postgres has it, and TLS as the address asks for it: for a pool of the API's own, which then connects as
+    /// the host does. None instead of TLS if the address is a socket.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError::Certificates`] if the certificates to verify the server with cannot be used.
+    pub fn for_pool(&self) -> Result<(Config, Option<tokio_postgres_rustls::MakeRustlsConnect>), ConnectError> {
+        if self.config.get_hosts().iter().any(|host| matches!(host, Host::Unix(_))) {
+            return Ok((self.config.clone(), None));
+        }
+        let connector = tls::connector(self.verify, self.root_certificate.as_deref()).map_err(ConnectError::Certificates)?;
+        Ok((self.config.clone(), Some(connector)))
+    }
+
     /// Connects to the first host that answers.
     pub(crate) async fn connect(&self, application: &str) -> Result<Connection, ConnectError> {
         let mut config = self.config.clone();

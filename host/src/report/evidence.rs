@@ -71,7 +71,7 @@ impl Evidence {
         match (quiet, last) {
             (Some(quiet), Some(last)) => format!("{verdict}: {quiet}{few}; before that, {last}"),
             (Some(quiet), None) => format!("{verdict}: {quiet}{few}; it never had anything to do"),
-            (None, Some(last)) => format!("{verdict}: it had work in the last boot that ran it, {last}"),
+            (None, Some(last)) => format!("{verdict}: it was not without work in the last boot that ran it, {last}"),
             (None, None) => "not known whether it is safe to remove: it never ran".to_owned(),
         }
     }
@@ -119,7 +119,7 @@ mod tests {
         );
         assert_eq!(
             evidence(0, true).sentence(),
-            "not safe to remove: it had work in the last boot that ran it, boot 7 (2026-11-23 09:00): test_suites: 3 updated"
+            "not safe to remove: it was not without work in the last boot that ran it, boot 7 (2026-11-23 09:00): test_suites: 3 updated"
         );
         assert!(evidence(9, false).sentence().ends_with("it never had anything to do"));
         assert!(evidence(0, false).sentence().starts_with("not known"));

@@ -100,7 +100,8 @@ pub enum BootState {
 }
 
 impl BootState {
-    pub(crate) fn as_str(self) -> &'static str {
+    /// The word in reports and in the ledger.
+    pub fn as_str(self) -> &'static str {
         match self {
             BootState::Complete => "complete",
             BootState::Deferred => "deferred",
@@ -191,7 +192,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub(crate) fn as_str(self) -> &'static str {
+    /// The word in reports and in the ledger.
+    pub fn as_str(self) -> &'static str {
         match self {
             Outcome::Applied => "applied",
             Outcome::Unchanged => "unchanged",

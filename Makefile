@@ -12,7 +12,7 @@ CARGO ?= cargo
 WASM_TARGET_DIR := $(CURDIR)/target/wasm
 PACKAGE := $(CURDIR)/target/postgres
 
-.PHONY: help run test unit alone packaged bundled lint format blocks guests generic postgres bench toolchains clean
+.PHONY: help run test unit alone packaged bundled lint format blocks guests generic postgres bench toolchains clean browser
 
 help: ## Tell the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -23,7 +23,7 @@ run: blocks generic postgres ## The tour: data as in production, two boots, a ru
 
 test: unit alone packaged bundled toolchains ## Everything: unit tests, cases, attacks, the real command, two PostgreSQLs, both toolchains
 
-unit: blocks guests generic postgres
+unit: blocks guests generic postgres browser
 	$(CARGO) build --locked --workspace
 	$(CARGO) test --locked --workspace
 
@@ -75,6 +75,9 @@ guests:
 
 generic: ## Build the component that `plinth pack` writes SQL into; the command built after it carries it
 	blocks/build.sh sdk/sql target/generic block_ --locked
+
+browser: ## Get what looks at the operators' page, where it can be had; where not, those tests say that they were skipped
+	tests/page/browser.sh target/page
 
 postgres: ## Fetch server binaries, if the machine has none
 	host/postgres.sh

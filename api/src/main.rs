@@ -7,7 +7,7 @@ use std::{
 };
 use tracing_subscriber::EnvFilter;
 
-const HELP: &str = "plinth-api            serve; configured by the environment, see docs/OPERATING.md
+const HELP: &str = "plinth-api            serve; configured by the environment, see api/src/config.rs
 plinth-api check      look at the invariant of the database at DATABASE_URL, read-only; exit code 1 if it is broken
 plinth-api openapi    print the description of the API
 ";

@@ -18,7 +18,7 @@ use crate::{
     },
     host::Host,
     load::Component,
-    lock::{Held, connections_of},
+    lock::{Doing, Held, shown_while},
     report::{ErrorClass, ReportError},
     sandbox::{BlockError, Ended, Running, Stepped},
 };
@@ -70,7 +70,7 @@ pub(super) const STILL_THERE_IN_SESSION: &str = "select set_config('client_conne
 
 /// After SET: has the server show to others which block runs.
 pub(super) fn named(host: &Host, block: &str) -> String {
-    format!("application_name = {}", literal(&format!("{} runs {block}", connections_of(&host.ledger.application))))
+    format!("application_name = {}", literal(&shown_while(&host.ledger, Doing::Runs, block)))
 }
 
 /// The blocks' search path. The temporary schema stands last: unnamed, it would come first, and a temporary table would shadow others.

@@ -37,6 +37,9 @@ pub(super) enum Command {
         /// How much time to lose, in seconds, to what may pass: a restarting server, a lost connection, a deadlock; 0 for none
         #[arg(long, env = "PLINTH_RETRY_FOR", value_name = "SECONDS", default_value = "120", value_parser = seconds_or_none)]
         retry_for: Duration,
+        /// Run the boot in a process of its own that can start no program, trace nobody and listen nowhere, with limits of the system
+        #[arg(long, env = "PLINTH_ISOLATE", value_parser = clap::builder::FalseyValueParser::new(), conflicts_with = "embedded")]
+        isolate: bool,
     },
     /// Run the backfills that boots leave for later, until they are done; a kill loses one batch
     Backfill {

@@ -49,7 +49,7 @@ async fn a_pooler_is_found_out_and_the_lock_is_a_lease_that_the_report_names() {
 async fn case_08_replicas_behind_a_pooler_and_without_one_apply_once_and_all_start() {
     let Some(pooler) = Pooler::before(server()).await else { return };
     let address = |database: &TestDatabase, replica: usize| {
-        if replica % 2 == 0 { pooler.url(&database.name) } else { database.url.clone() }
+        if replica.is_multiple_of(2) { pooler.url(&database.name) } else { database.url.clone() }
     };
     let differences = async |database: &TestDatabase| crash::differences_in_a_pool(database).await;
     campaign::crowd_with(server(), 16, false, address, differences).await.assert_at_least(1);

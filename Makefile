@@ -12,7 +12,7 @@ CARGO ?= cargo
 WASM_TARGET_DIR := $(CURDIR)/target/wasm
 PACKAGE := $(CURDIR)/target/postgres
 
-.PHONY: help run test unit alone packaged bundled lint format blocks guests generic postgres bench toolchains clean browser
+.PHONY: help run test unit alone packaged bundled lint format blocks guests generic postgres bench campaign pooler toolchains clean browser
 
 help: ## Tell the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -23,9 +23,17 @@ run: blocks generic postgres ## The tour: data as in production, two boots, a ru
 
 test: unit alone packaged bundled toolchains ## Everything: unit tests, cases, attacks, the real command, two PostgreSQLs, both toolchains
 
-unit: blocks guests generic postgres browser
+unit: blocks guests generic postgres pooler browser
 	$(CARGO) build --locked --workspace
 	$(CARGO) test --locked --workspace
+
+# A pgbouncer for the tests. Where there is none to be had, they say that they were skipped and why.
+pooler:
+	@tests/pooler.sh >/dev/null || [ $$? -eq 3 ]
+
+campaign: blocks guests generic postgres ## Kills, cuts, crashes and crowds of replicas by the hundred, with their figures
+	$(CARGO) build --locked -p plinth -p plinth-tests
+	@target/debug/campaign
 
 # The blocks' own tests, natively: they need neither a component nor the host.
 alone:

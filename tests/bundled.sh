@@ -2,7 +2,7 @@
 # The command with PostgreSQL inside, in an environment that has nothing else: a folder with the command, the C library, a shell and two
 # users is all that it sees.
 #
-#   tests/bundled.sh <plinth built with bundled-postgres> <folder of components>
+#   tests/bundled.sh <plinth built with bundled-postgres> <folder with the service's components>
 #
 # Needs root, for chroot; anybody else sees the same with every other server hidden from the search.
 
@@ -38,4 +38,7 @@ run() { env -i PATH=/bin HOME=/root NO_COLOR=1 "$(PATH=$PATH:/usr/sbin:/sbin com
 first=$(run run --embedded --data /root/data --blocks /blocks --no-cache --format json) || fail "the first boot failed"
 grep -q '"state": "complete"' <<<"$first" || fail "the first boot is not complete: $first"
 run status --embedded --data /root/data --blocks /blocks | grep -q applied || fail "the ledger does not know what was applied"
+mkdir "$root/fixtures"
+echo 'create table test_run_log (id int primary key)' >"$root/fixtures/1.sql"
+run test /blocks/0029_actual_cost_cents.wasm --fixtures /fixtures || fail "plinth test failed"
 echo "a boot of $(find "$root/blocks" -name '*.wasm' | wc -l) blocks on the carried PostgreSQL, with nothing else there"

@@ -41,7 +41,8 @@ fn socket(server: &Server) -> std::path::PathBuf {
     server.socket_folder().join(format!(".s.PGSQL.{}", server.port()))
 }
 
-fn run(url: &str, blocks: &Path, more: &[&str]) -> Command {
+/// The command, about to boot.
+pub fn run(url: &str, blocks: &Path, more: &[&str]) -> Command {
     let mut command = crate::plinth();
     command.args(["run", "--format", "json", "--database-url", url, "--blocks"]).arg(blocks).args(more);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -183,6 +184,24 @@ pub async fn crashes_of_the_server(times: usize) -> Found {
 
 /// Many replicas at once, on a database that is empty but for the table of the guests, or where one migration is pending.
 pub async fn crowd(server: &Server, replicas: usize, pending_only: bool) -> Found {
+    crowd_with(
+        server,
+        replicas,
+        pending_only,
+        |database, _| database.url.clone(),
+        async |database| crash::differences(database).await,
+    )
+    .await
+}
+
+/// The same, each replica at an address of its own.
+pub async fn crowd_with(
+    server: &Server,
+    replicas: usize,
+    pending_only: bool,
+    address: impl Fn(&TestDatabase, usize) -> String,
+    differences: impl AsyncFn(&TestDatabase) -> Vec<String>,
+) -> Found {
     let (began, mut found, blocks) = (Instant::now(), Found::default(), crash::folder());
     let database = TestDatabase::with_t_on(server).await;
     if pending_only {
@@ -192,7 +211,8 @@ pub async fn crowd(server: &Server, replicas: usize, pending_only: bool) -> Foun
         }
         host(&database, first.path()).boot().await.unwrap();
     }
-    let children: Vec<Child> = (0..replicas).map(|_| run(&database.url, blocks.path(), &[]).spawn().unwrap()).collect();
+    let spawned = |replica| run(&address(&database, replica), blocks.path(), &[]).spawn().unwrap();
+    let children: Vec<Child> = (0..replicas).map(spawned).collect();
     let mut wrong = Vec::new();
     let mut ran = 0;
     for child in children {
@@ -207,7 +227,7 @@ pub async fn crowd(server: &Server, replicas: usize, pending_only: bool) -> Foun
     if ran != 1 {
         wrong.push(format!("{ran} replicas say that they applied something"));
     }
-    wrong.extend(crash::differences(&database).await);
+    wrong.extend(differences(&database).await);
     found.note(&format!("{replicas} replicas"), wrong);
     database.remove(server).await;
     found.took = began.elapsed();
@@ -259,6 +279,11 @@ pub async fn old_and_new(server: &Server, replicas: usize) -> Found {
 
 /// As `kill -9`.
 pub fn kill(process: u32) {
-    let status = Command::new("kill").args(["-9", &process.to_string()]).status().unwrap();
-    assert!(status.success(), "{process} cannot be killed");
+    signal("KILL", process);
+}
+
+/// As `kill -NAME`.
+pub fn signal(name: &str, process: u32) {
+    let status = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status().unwrap();
+    assert!(status.success(), "{process} does not get {name}");
 }

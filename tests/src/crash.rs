@@ -14,6 +14,25 @@ pub fn folder() -> tempfile::TempDir {
 /// What is not as it must be after a boot came through; empty if all is: everything ran exactly once, ledger and effects
 /// agree, nothing is left behind.
 pub async fn differences(database: &TestDatabase) -> Vec<String> {
+    let mut wrong = differences_of_data(database).await;
+    let left = database.left_behind().await;
+    if left != 0 {
+        wrong.push(format!("{left} sessions, locks or prepared transactions are left behind"));
+    }
+    wrong
+}
+
+/// The same behind a pooler, which keeps connections that do nothing.
+pub async fn differences_in_a_pool(database: &TestDatabase) -> Vec<String> {
+    let mut wrong = differences_of_data(database).await;
+    let left = database.left_behind_in_a_pool().await;
+    if left != 0 {
+        wrong.push(format!("{left} sessions, locks or prepared transactions are left behind"));
+    }
+    wrong
+}
+
+async fn differences_of_data(database: &TestDatabase) -> Vec<String> {
     let client = database.client().await;
     let mut wrong = Vec::new();
     for (what, query, expected) in [
@@ -51,11 +70,6 @@ pub async fn differences(database: &TestDatabase) -> Vec<String> {
         if found != expected {
             wrong.push(format!("{what}: {found}, not {expected}"));
         }
-    }
-    drop(client);
-    let left = database.left_behind().await;
-    if left != 0 {
-        wrong.push(format!("{left} sessions, locks or prepared transactions are left behind"));
     }
     wrong
 }

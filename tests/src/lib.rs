@@ -5,6 +5,7 @@
 pub mod attack;
 pub mod campaign;
 pub mod crash;
+pub mod pooler;
 pub mod proxy;
 pub mod service;
 
@@ -65,8 +66,10 @@ pub fn copy_of_blocks() -> tempfile::TempDir {
 
 /// The command, as built by this workspace.
 pub fn plinth() -> Command {
-    let deps = std::env::current_exe().unwrap();
-    let path = deps.parent().and_then(Path::parent).unwrap().join("plinth");
+    // A program of the tests lies beside it, a test one folder below.
+    let us = std::env::current_exe().unwrap();
+    let path = us.ancestors().skip(1).take(2).map(|folder| folder.join("plinth")).find(|path| path.is_file());
+    let path = path.unwrap_or_else(|| us.with_file_name("plinth"));
     assert!(path.is_file(), "{} is not there: `cargo build` makes it", path.display());
     let mut command = Command::new(path);
     command.env_remove("DATABASE_URL").env("PLINTH_CACHE", cache()).env("NO_COLOR", "1");
@@ -228,10 +231,19 @@ impl TestDatabase {
 
     /// Sessions of hosts that are still there, and advisory locks: none once a boot is over.
     pub async fn left_behind(&self) -> i64 {
+        self.left("true").await
+    }
+
+    /// The same behind a pooler, which keeps connections that do nothing.
+    pub async fn left_behind_in_a_pool(&self) -> i64 {
+        self.left("state <> 'idle'").await
+    }
+
+    async fn left(&self, counts: &str) -> i64 {
         for _ in 0..100 {
             let left = self
                 .number(&format!(
-                    "select (select count(*) from pg_stat_activity where datname = '{0}' and application_name like 'plinth%')
+                    "select (select count(*) from pg_stat_activity where datname = '{0}' and application_name like 'plinth%' and {counts})
                           + (select count(*) from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = '{0}'))
                           + (select count(*) from pg_prepared_xacts where database = '{0}')",
                     self.name
@@ -244,7 +256,7 @@ impl TestDatabase {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
         self.number(&format!(
-            "select count(*) from pg_stat_activity where datname = '{}' and application_name like 'plinth%'",
+            "select count(*) from pg_stat_activity where datname = '{}' and application_name like 'plinth%' and {counts}",
             self.name
         ))
         .await

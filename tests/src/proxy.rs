@@ -155,8 +155,9 @@ impl Control {
             return false;
         }
         let Some(mut trap) = trap.take() else { return false };
+        // Before it happens: whoever sees what happened is to find that it did.
+        self.sprung.store(true, Ordering::SeqCst);
         (trap.hook)();
-        self.sprung.store(true, Ordering::Relaxed);
         true
     }
 }

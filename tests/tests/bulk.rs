@@ -151,3 +151,17 @@ async fn the_policy_and_the_limits_hold_for_rows_in_bulk() {
     assert_eq!(database.snapshot().await, before);
     assert_eq!(database.left_behind().await, 0);
 }
+
+#[tokio::test]
+async fn what_the_server_has_against_rows_in_bulk_fails_the_block_even_if_it_is_swallowed() {
+    let database = TestDatabase::with_t().await;
+    let before = database.snapshot().await;
+    let report = failed(database.host().folder(guests(&["bulk_duplicate"]).path()).boot().await);
+    let block = report.block("bulk_duplicate").unwrap();
+    let error = block.error.as_ref().unwrap();
+    assert_eq!(error.sqlstate.as_deref(), Some("23505"), "{error:?}");
+    assert!(error.sql.as_ref().unwrap().starts_with("copy \"public\".\"t\" (\"id\")"), "{error:?}");
+    assert_eq!(block.journal[0].message, "23505", "the block was told as well");
+    assert_eq!(database.snapshot().await, before);
+    assert_eq!(database.left_behind().await, 0);
+}

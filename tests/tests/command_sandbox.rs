@@ -93,3 +93,46 @@ async fn a_component_is_signed_by_its_own_team_or_not_read() {
     fs::write(&component, whole).unwrap();
     assert_eq!(run().0, Some(0));
 }
+
+/// The process whose parent this is.
+fn child_of(parent: u32) -> Option<u32> {
+    fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
+        let id = entry.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        // The name may hold blanks and parentheses.
+        let ppid = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse::<u32>().ok()?;
+        (ppid == parent).then_some(id)
+    })
+}
+
+#[tokio::test]
+async fn an_isolated_boot_is_a_process_with_walls_and_its_death_is_told() {
+    let database = TestDatabase::with_t().await;
+    let claims = guests(&["claims"]);
+    let (code, told) = run(&database, claims.path(), &["--isolate"]);
+    assert!(code == Some(0) && told.contains("1 ran"), "{told}");
+
+    let folder = guests(&["slow"]);
+    let mut command = plinth();
+    command
+        .args(["run", "--isolate", "--accept-removal", "claims", "--database-url", &database.url, "--blocks"])
+        .arg(folder.path());
+    let outer = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let asleep = format!(
+        "select count(*) from pg_stat_activity where datname = '{}' and query like '%pg_sleep%' and state = 'active' and pid <> pg_backend_pid()",
+        database.name
+    );
+    while database.number(&asleep).await == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let inner = child_of(outer.id()).unwrap();
+    let status = fs::read_to_string(format!("/proc/{inner}/status")).unwrap();
+    assert!(status.contains("NoNewPrivs:\t1") && status.contains("Seccomp:\t2"), "{status}");
+    let limits = fs::read_to_string(format!("/proc/{inner}/limits")).unwrap();
+    assert!(limits.lines().any(|line| line.starts_with("Max data size") && line.contains("4294967296")), "{limits}");
+    assert!(std::process::Command::new("kill").args(["-KILL", &inner.to_string()]).status().unwrap().success());
+    let output = outer.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "the outer process is alive to say so");
+    assert!(text(&output).contains("died of signal 9 (SIGKILL): what was not committed is rolled back"), "{}", text(&output));
+    assert_eq!(database.left_behind().await, 0);
+}

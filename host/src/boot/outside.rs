@@ -7,7 +7,7 @@
 use super::{
     Boot, milliseconds,
     provides::provided,
-    transaction::{STILL_THERE_IN_SESSION, named, path, settings, start},
+    transaction::{STILL_THERE_IN_SESSION, compiled, named, path, settings, start},
 };
 use crate::{
     database::{
@@ -79,6 +79,7 @@ impl Boot<'_> {
     async fn try_outside(&self, component: &Component, report: &mut BlockReport) -> Result<(), ReportError> {
         let failed = |doing: &'static str| move |error: tokio_postgres::Error| ReportError::of_host(&error, doing);
         let policy = Arc::new(Policy::new(&component.manifest, &self.record.ledger.schema));
+        compiled(self, component).await?;
         let mut running = start(self, component, policy, &self.connection)?;
         let mark = self.record.guarded(&self.record.started(component));
         self.ours.send(&mark).await.map_err(failed("the start cannot be recorded"))?;

@@ -5,7 +5,7 @@ use crate::{
     error::BootError,
     host::Host,
     ledger::{LedgerError, Look},
-    lock::connections_of,
+    lock::{Doing, shown_while},
     report::shown,
 };
 use serde::Serialize;
@@ -137,8 +137,8 @@ pub(crate) async fn status(host: &Host) -> Result<Status, BootError> {
 
 /// What the server knows of the application's boots: the names that they give their connections tell what each does.
 fn activity(host: &Host) -> String {
-    let prefix = |doing| literal(&format!("{} {doing} ", connections_of(&host.ledger.application)));
-    let (runs, waits) = (prefix("runs"), prefix("waits"));
+    let prefix = |doing| literal(&shown_while(&host.ledger, doing, ""));
+    let (runs, waits) = (prefix(Doing::Runs), prefix(Doing::Waits));
     let common = "from pg_stat_activity where datname = current_database() and starts_with(application_name,";
     format!(
         "select substr(application_name, 1 + length({runs})), extract(epoch from clock_timestamp() - xact_start), query,

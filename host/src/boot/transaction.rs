@@ -18,7 +18,7 @@ use crate::{
     },
     host::Host,
     load::Component,
-    lock::{Held, connections_of},
+    lock::{Doing, Held, shown_while},
     report::{ErrorClass, ReportError},
     sandbox::{BlockError, Ended, Running, Stepped},
 };
@@ -70,7 +70,7 @@ pub(super) const STILL_THERE_IN_SESSION: &str = "select set_config('client_conne
 
 /// After SET: has the server show to others which block runs.
 pub(super) fn named(host: &Host, block: &str) -> String {
-    format!("application_name = {}", literal(&format!("{} runs {block}", connections_of(&host.ledger.application))))
+    format!("application_name = {}", literal(&shown_while(&host.ledger, Doing::Runs, block)))
 }
 
 /// The blocks' search path. The temporary schema stands last: unnamed, it would come first, and a temporary table would shadow others.
@@ -103,6 +103,7 @@ impl<'a> Begun<'a> {
     pub(super) async fn begin(boot: &'a Boot<'a>, component: &'a Component) -> Result<Begun<'a>, ReportError> {
         let manifest = &component.manifest;
         let policy = Arc::new(Policy::new(manifest, &boot.record.ledger.schema));
+        compiled(boot, component).await?;
         let mut running = start(boot, component, policy.clone(), &boot.connection)?;
         let begin = format!(
             "begin isolation level read committed read write; {}; set local {}; {}; {}; {COUNTERS}",
@@ -124,6 +125,7 @@ impl<'a> Begun<'a> {
     ) -> Result<Begun<'a>, ReportError> {
         let ledger = &boot.record.ledger.schema;
         let policy = Arc::new(Policy::new(&component.manifest, ledger));
+        compiled(boot, component).await?;
         let mut running = start(boot, component, policy.clone(), &boot.connection)?;
         let begin = format!("savepoint {REHEARSED}; {}; {COUNTERS}; {}", around_query(true), locks_query(ledger));
         let sets = boot.connection.send(&begin).await.map_err(|error| ReportError::of_host(&error, "SAVEPOINT"))?;
@@ -161,6 +163,21 @@ impl<'a> Begun<'a> {
     }
 }
 
+/// Compiles a block, unless it is compiled. On a thread that may wait, so that a boot that is told to stop stops meanwhile.
+pub(super) async fn compiled(boot: &Boot<'_>, component: &Component) -> Result<(), ReportError> {
+    let bytes = component.bytes().map_err(|problem| unloadable(component, &problem))?.into_owned();
+    let (sandbox, kind, digest) = (boot.sandbox.clone(), component.manifest.kind, component.digest);
+    let compiling = tokio::task::spawn_blocking(move || sandbox.block(kind, &digest, &bytes).map(drop));
+    match compiling.await {
+        Ok(compiled) => compiled.map_err(|error| ReportError::of_block(&error, None, None)),
+        Err(_) => Err(ReportError::new(ErrorClass::Sandbox, "the compiler broke")),
+    }
+}
+
+fn unloadable(component: &Component, problem: &crate::load::Problem) -> ReportError {
+    ReportError::new(ErrorClass::Sandbox, format!("{} {problem}", component.origin()))
+}
+
 /// Makes a block ready to run on a connection.
 pub(super) fn start(
     boot: &Boot<'_>,
@@ -170,9 +187,7 @@ pub(super) fn start(
 ) -> Result<Running, ReportError> {
     let manifest = &component.manifest;
     let limits = &boot.host.limits;
-    let unloadable =
-        |problem: crate::load::Problem| ReportError::new(ErrorClass::Sandbox, format!("{} {problem}", component.origin()));
-    let bytes = component.bytes().map_err(unloadable)?;
+    let bytes = component.bytes().map_err(|problem| unloadable(component, &problem))?;
     let block = boot
         .sandbox
         .block(manifest.kind, &component.digest, &bytes)

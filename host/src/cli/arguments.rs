@@ -37,6 +37,9 @@ pub(super) enum Command {
         /// How much time to lose, in seconds, to what may pass: a restarting server, a lost connection, a deadlock; 0 for none
         #[arg(long, env = "PLINTH_RETRY_FOR", value_name = "SECONDS", default_value = "120", value_parser = seconds_or_none)]
         retry_for: Duration,
+        /// Run the boot in a process of its own that can start no program, trace nobody and listen nowhere, with limits of the system
+        #[arg(long, env = "PLINTH_ISOLATE", value_parser = clap::builder::FalseyValueParser::new(), conflicts_with_all = ["embedded", "command"])]
+        isolate: bool,
         /// After a boot that did not fail, become this command: same process, so signals and exit code are its own.
         /// What the boot did is then told on standard error
         #[arg(last = true, value_name = "COMMAND")]

@@ -7,6 +7,7 @@ mod build;
 mod database;
 mod handover;
 mod inspect;
+mod isolate;
 mod markdown;
 mod new;
 mod pack;
@@ -38,11 +39,22 @@ const INTERRUPTED: u8 = 130;
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     log(arguments.verbose, &arguments.command);
+    let isolate = matches!(arguments.command, Command::Run { isolate: true, .. });
+    if isolate
+        && isolate::is_inside()
+        && let Err(error) = isolate::wall_in()
+    {
+        return refused(&format!("the boot cannot be isolated: {error}"), FAILED);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return refused(&format!("the runtime cannot be started: {error}"), FAILED),
     };
-    let code = runtime.block_on(command(arguments.command));
+    let code = if isolate && !isolate::is_inside() {
+        runtime.block_on(isolate::outside())
+    } else {
+        runtime.block_on(command(arguments.command))
+    };
     // A signal's listener may still wait; nobody waits for it.
     runtime.shutdown_background();
     ExitCode::from(code)
@@ -81,7 +93,7 @@ async fn command(command: Command) -> u8 {
             );
             USAGE
         }
-        Command::Run { shared, build, format, lock_timeout, retry_for, command } => {
+        Command::Run { shared, build, format, lock_timeout, retry_for, isolate: _, command } => {
             let configure = |host: Host| {
                 let host = host.lock_deadline(lock_timeout).retry_for(retry_for);
                 match build {

@@ -12,7 +12,7 @@ use super::{
 use crate::contract::{BudgetError, Column, DatabaseError, Error, Refusal, Rows, ValueError};
 use crate::events::Teller;
 use crate::sandbox::Limits;
-use bulk::Cursor;
+use bulk::{Cursor, Writing};
 use futures_util::{StreamExt, pin_mut};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio_postgres::{Statement, error::ErrorPosition, types::Type};
@@ -38,6 +38,7 @@ pub(crate) struct Session {
     savepoints_opened: u32,
     cursors: HashMap<u32, Cursor>,
     cursors_opened: u32,
+    writing: Option<Writing>,
     /// The statement that runs or ran last.
     current: Option<String>,
     failed: Option<FailedStatement>,
@@ -87,6 +88,7 @@ impl Session {
             savepoints_opened: 0,
             cursors: HashMap::new(),
             cursors_opened: 0,
+            writing: None,
             current: None,
             failed: None,
             looking: false,
@@ -148,7 +150,7 @@ impl Session {
         self.fence = Some((connection, fence));
     }
 
-    async fn fenced(&self) -> Result<(), Error> {
+    async fn fenced(&mut self) -> Result<(), Error> {
         let Some((connection, fence)) = self.fence.as_ref().filter(|_| self.phase == Phase::Outside) else { return Ok(()) };
         connection.send(fence).await.map(drop).map_err(|error| {
             let message = format!("the boot lost its lock, so nothing more is sent: {}", crate::database_reason(&error));
@@ -250,6 +252,7 @@ impl Session {
     }
 
     async fn try_execute(&mut self, statement: &str, params: &[value::Value]) -> Result<u64, Error> {
+        self.settle().await?;
         let allowed = self.admit(statement, params.len())?;
         self.fenced().await?;
         self.about_to_send(&allowed, statement, params).await?;
@@ -264,6 +267,7 @@ impl Session {
     }
 
     async fn try_query(&mut self, statement: &str, params: &[value::Value]) -> Result<Rows, Error> {
+        self.settle().await?;
         let allowed = self.admit(statement, params.len())?;
         self.fenced().await?;
         self.about_to_send(&allowed, statement, params).await?;
@@ -354,6 +358,8 @@ impl Session {
         if self.savepoints.len() >= self.limits.savepoints {
             return Err(budget("savepoints", format!("more than {} sub-steps are open", self.limits.savepoints)));
         }
+        let settled = self.settle().await;
+        self.noted(settled)?;
         let number = self.savepoints_opened;
         self.savepoints_opened += 1;
         let sets =
@@ -365,6 +371,8 @@ impl Session {
     /// Keeps a sub-step.
     pub(crate) async fn release_savepoint(&mut self, number: u32) -> Result<(), Error> {
         let place = self.place_of(number)?;
+        let settled = self.settle().await;
+        self.noted(settled)?;
         self.connection.send(&format!("release savepoint {}", savepoint(number))).await.map_err(|error| told(&error))?;
         self.savepoints.truncate(place);
         Ok(())
@@ -374,6 +382,8 @@ impl Session {
     pub(crate) async fn roll_back_savepoint(&mut self, number: u32) -> Result<(), Error> {
         let Ok(place) = self.place_of(number) else { return Ok(()) };
         let name = savepoint(number);
+        // That it failed is undone with the rest.
+        let _ = self.settle().await;
         // The counters keep what was rolled back: what they gained since is taken out again. A failed transaction cannot be
         // asked before it is rolled back, and counts the same afterwards.
         let undo = format!("rollback to savepoint {name}; release savepoint {name}; {COUNTERS}");

@@ -3,7 +3,7 @@
 use super::Ledger;
 use crate::{
     database::literal,
-    lock::{LEASE, LockKey, Mode},
+    lock::{Doing, LEASE, LockKey, Mode, shown_while},
 };
 
 /// Who holds a row and since when, as people read it.
@@ -29,8 +29,8 @@ pub(crate) struct Token {
 }
 
 impl Ledger {
-    /// Claims the runner's row. Two statements: the row as it was, if somebody has it (`backend`, `backend_started`, `mode`,
-    /// who and since when), and the new token, or no row if somebody else keeps it.
+    /// Claims the runner's row. Two statements: who has it and since when, if somebody has, and the new token, or no row if
+    /// somebody else keeps it.
     ///
     /// Who holds the session lock, with the process `locking`, takes over from any other session, since that one has lost it;
     /// who believes to hold it and does not takes over from nobody. Whoever comes by lease takes over from a session only if
@@ -38,11 +38,9 @@ impl Ledger {
     pub(crate) fn claim(&self, key: LockKey, by: Claim, instance: &str) -> String {
         let (schema, application, instance) = (self.quoted(), self.application(), literal(instance));
         let lease = LEASE.as_secs();
-        let (mode, backend, backend_started, free) = match by {
+        let (mode, free) = match by {
             Claim::Session { locking } => (
                 Mode::Session,
-                "pg_backend_pid()",
-                "(select backend_start from pg_stat_get_activity(pg_backend_pid()))",
                 format!(
                     "(r.released is not null or r.mode = 'session' or r.expires < clock_timestamp()) and {}",
                     key.is_held_by(locking)
@@ -50,8 +48,6 @@ impl Ledger {
             ),
             Claim::Lease => (
                 Mode::Lease,
-                "null",
-                "null::timestamptz",
                 format!(
                     "r.released is not null or (r.mode = 'session' and not {}) or (r.mode = 'lease' and r.expires < clock_timestamp())",
                     key.is_taken()
@@ -60,28 +56,27 @@ impl Ledger {
         };
         let mode = literal(mode.as_str());
         format!(
-            "select backend, backend_started::text, mode, {HOLDER} from {schema}.runners where application = {application} and released is null;
-             insert into {schema}.runners as r (application, token, mode, instance, backend, backend_started, since, expires)
-             values ({application}, 1, {mode}, {instance}, {backend}, {backend_started},
-                     clock_timestamp(), clock_timestamp() + interval '{lease} seconds')
+            "select {HOLDER} from {schema}.runners where application = {application} and released is null;
+             insert into {schema}.runners as r (application, token, mode, instance, since, expires)
+             values ({application}, 1, {mode}, {instance}, clock_timestamp(), clock_timestamp() + interval '{lease} seconds')
              on conflict (application) do update set token = r.token + 1, mode = excluded.mode, instance = excluded.instance,
-                backend = excluded.backend, backend_started = excluded.backend_started, since = excluded.since,
-                expires = excluded.expires, released = null
+                since = excluded.since, expires = excluded.expires, released = null
              where {free}
              returning token"
         )
     }
 
-    /// Ends the process that ran a predecessor's statements, and tells whether it is still there.
+    /// Ends the server processes that run blocks of a predecessor, found by the names that they show, and tells whether any is
+    /// still there. For whoever holds the lock: then nobody else runs blocks of this application and ledger.
     ///
-    /// What it did in a transaction is fenced off by the token; a CREATE INDEX CONCURRENTLY is not.
-    pub(crate) fn evict(backend: &str, started: &str) -> String {
-        let (backend, started) = (literal(backend), literal(started));
-        format!(
-            "select pg_terminate_backend(pid) from pg_stat_activity where pid = {backend}::integer and backend_start = {started}::timestamptz
-                and datname = current_database();
-             select exists (select from pg_stat_activity where pid = {backend}::integer and backend_start = {started}::timestamptz)"
-        )
+    /// What a predecessor did in a transaction is fenced off by the token, but its locks would be waited for; and a CREATE
+    /// INDEX CONCURRENTLY is not fenced off.
+    pub(crate) fn evict(&self) -> String {
+        let predecessors = format!(
+            "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and starts_with(application_name, {})",
+            literal(&shown_while(self, Doing::Runs, ""))
+        );
+        format!("select pg_terminate_backend(pid) {predecessors}; select exists (select {predecessors})")
     }
 }
 

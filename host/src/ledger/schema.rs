@@ -93,8 +93,6 @@ impl Ledger {
                 token bigint not null,
                 mode text not null check (mode in ('session', 'lease')),
                 instance text not null,
-                backend integer,
-                backend_started timestamptz,
                 since timestamptz not null,
                 expires timestamptz not null,
                 released timestamptz);

@@ -245,4 +245,27 @@ mod tests {
         assert!(matches!(inspect(b"\0asm\x01\0\0\0"), Err(Problem::CoreModule)));
         assert!(matches!(inspect(b"\0asm\x0d\0\x01\0"), Err(Problem::NoManifest)));
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn no_bytes_make_loading_panic(
+            changes in proptest::collection::vec((0_usize..60_000, proptest::prelude::any::<u8>()), 0..40),
+            length in 0_usize..60_000,
+            section in ".{0,200}",
+        ) {
+            // Published components, damaged: what a fuzzer would come to after a while.
+            let mut bytes = include_bytes!("../../../tests/fixtures/contract-0.1.0/rule_sets_a.wasm").to_vec();
+            assert!(inspect(&bytes).is_ok());
+            for (at, to) in &changes {
+                if let Some(byte) = bytes.get_mut(*at) {
+                    *byte = *to;
+                }
+            }
+            let _ = inspect(&bytes);
+            bytes.truncate(length);
+            let _ = (inspect(&bytes), interfaces(&bytes), Manifest::parse(&section));
+        }
+    }
 }

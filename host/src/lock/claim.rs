@@ -1,8 +1,8 @@
 //! Whose turn it is: the tries of one replica.
 
-use super::{Held, LockKey, LockMode, Mode, key::waits};
+use super::{Doing, Held, LockKey, LockMode, Mode, shown_while};
 use crate::{
-    database::{ConnectError, Connection, ResultSets, simple::text},
+    database::{ConnectError, Connection, ResultSets, literal, simple::text},
     error::BootError,
     host::Host,
     ledger::{Claim, Ledger, LedgerError, Token},
@@ -57,7 +57,7 @@ impl<'a> Claimant<'a> {
         let ledger = &self.host.ledger;
         let process = self.connection.process().await;
         let name = if self.waits && self.mode == Some(Mode::Session) {
-            format!("{}; ", waits(&ledger.application, &self.host.instance))
+            format!("set application_name = {}; ", literal(&shown_while(ledger, Doing::Waits, &self.host.instance)))
         } else {
             String::new()
         };
@@ -95,8 +95,7 @@ impl<'a> Claimant<'a> {
         let sets = work.ask(&claim).await.map_err(|source| unwritten(ledger, source))?;
         let read = sets.count().saturating_sub(2);
         let (before, token) = (sets.set_from_end(read + 1), sets.set_from_end(read));
-        let before = before.first();
-        let was = |place| before.and_then(|row| text(row, place));
+        let before = before.first().and_then(|row| text(row, 0));
         let Some(number) = token.first().and_then(|row| text(row, 0)).and_then(|token| token.parse().ok()) else {
             if mode == Mode::Session {
                 // A lease is held by somebody behind a pooler: who waits for it must not hold up those that hold no lock.
@@ -104,32 +103,32 @@ impl<'a> Claimant<'a> {
                 self.connection.ask(&unlock).await.map_err(|source| unreadable(ledger, source))?;
             }
             self.waits = true;
-            return Ok(Attempt::Busy { holder: was(3).map(str::to_owned) });
+            return Ok(Attempt::Busy { holder: before.map(str::to_owned) });
         };
         let token = Token { ledger: ledger.clone(), number };
         let held = Held::new(self.host, mode, token, self.connection.clone());
-        if let (Mode::Session, Some("session"), Some(backend), Some(started)) = (mode, was(2), was(0), was(1)) {
-            evict(work, backend, started).await.map_err(|source| unwritten(ledger, source))?;
+        if let Some(before) = before {
+            evict(ledger, work, before).await.map_err(|source| unwritten(ledger, source))?;
         }
         Ok(Attempt::Held(Box::new(held), sets))
     }
 }
 
 /// Ends what a predecessor left running. Its host is gone or has lost the lock.
-async fn evict(work: &Connection, backend: &str, started: &str) -> Result<(), tokio_postgres::Error> {
-    let ask = Ledger::evict(backend, started);
+async fn evict(ledger: &Ledger, work: &Connection, runner: &str) -> Result<(), tokio_postgres::Error> {
+    let ask = ledger.evict();
     let until = std::time::Instant::now() + EVICTED;
     loop {
         match work.ask(&ask).await {
             Ok(sets) if sets.value() != Some("t") => return Ok(()),
             Ok(_) if std::time::Instant::now() > until => {
-                tracing::warn!(backend, "the server process of an earlier runner does not end; its transactions are fenced off");
+                tracing::warn!(runner, "the server process of an earlier runner does not end; its transactions are fenced off");
                 return Ok(());
             }
             Ok(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             Err(error) if error.as_db_error().is_some() && !work.client().is_closed() => {
                 let reason = crate::database_reason(&error);
-                tracing::warn!(backend, reason, "the server process of an earlier runner cannot be ended");
+                tracing::warn!(runner, reason, "the server process of an earlier runner cannot be ended");
                 return Ok(());
             }
             Err(error) => return Err(error),

@@ -4,7 +4,7 @@
 //! CONCURRENTLY of the runner then deadlocks with it. It lives on its own connection, because a block could release it on
 //! the block's, and is released by closing that.
 
-use crate::database::literal;
+use crate::ledger::Ledger;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 
@@ -76,15 +76,36 @@ impl LockKey {
     }
 }
 
-/// The prefix of the names that the server shows for connections of an application's boots: `plinth api`.
-pub(crate) fn connections_of(application: &str) -> String {
-    format!("plinth {application}")
+/// What a connection does, as the name that the server shows for it tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doing {
+    /// It runs a block.
+    Runs,
+    /// It waits for its turn.
+    Waits,
 }
 
-/// Has the server show that a connection waits for its turn.
-pub(crate) fn waits(application: &str, instance: &str) -> String {
-    format!("set application_name = {}", literal(&format!("{} waits {instance}", connections_of(application))))
+/// The name that the server shows for a connection: `plinth api runs 0066_…`, and the ledger before it unless it is the usual
+/// one. The server keeps 63 bytes of it, so a long application is cut: all that has to be whole is what comes before `what`.
+pub(crate) fn shown_while(ledger: &Ledger, doing: Doing, what: &str) -> String {
+    let doing = match doing {
+        Doing::Runs => "runs",
+        Doing::Waits => "waits",
+    };
+    let of =
+        if ledger.schema == "plinth" { ledger.application.clone() } else { format!("{}/{}", ledger.schema, ledger.application) };
+    let of = if of.len() > LONGEST {
+        let key = LockKey::new(&ledger.schema, &ledger.application).0.unsigned_abs() % 0x10000;
+        let (cut, _) = of.split_at(of.floor_char_boundary(LONGEST));
+        format!("{cut}~{key:04x}")
+    } else {
+        of
+    };
+    format!("plinth {of} {doing} {what}")
 }
+
+/// Bytes of an application that a connection's name shows.
+const LONGEST: usize = 28;
 
 /// How long to wait before the next try: longer each time, never in step with the others.
 pub(crate) fn pause(attempt: u32) -> Duration {
@@ -95,6 +116,15 @@ pub(crate) fn pause(attempt: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_server_keeps_what_tells_a_connection_from_others() {
+        let ledger = |schema: &str, application: &str| Ledger { schema: schema.into(), application: application.into() };
+        assert_eq!(shown_while(&ledger("plinth", "api"), Doing::Runs, "0066"), "plinth api runs 0066");
+        assert_eq!(shown_while(&ledger("other", "api"), Doing::Waits, "vm/1"), "plinth other/api waits vm/1");
+        let long = |last: &str| shown_while(&ledger("plinth", &format!("{}{last}", "ä".repeat(40))), Doing::Runs, "");
+        assert!(long("a").len() < 50 && long("a") != long("b"), "{}", long("a"));
+    }
 
     #[test]
     fn applications_and_ledgers_do_not_block_each_other() {

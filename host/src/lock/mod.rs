@@ -15,7 +15,7 @@ mod model;
 
 pub(crate) use claim::{Attempt, Claimant};
 pub(crate) use held::Held;
-pub(crate) use key::{LockKey, connections_of, pause};
+pub(crate) use key::{Doing, LockKey, pause, shown_while};
 
 use std::time::Duration;
 

@@ -184,7 +184,11 @@ impl Running {
         let left = self.wall.saturating_sub(self.started.elapsed());
         let (wall, most) = (self.wall, self.message_bytes);
         let called = tokio::time::timeout(left, self.enter::<P, T>(export, params)).await;
+        let stopped = !matches!(called, Ok(Ok(Ok(_))));
+        let session = &mut self.store.data_mut().session;
+        let ended = tokio::time::timeout(ENDED, session.end_of_call(stopped)).await;
         match called {
+            _ if ended.is_err() => Err(BlockError::Timeout(wall)),
             Err(_) => Err(BlockError::Timeout(wall)),
             Ok(Ok(Ok(done))) => Ok(done),
             Ok(Ok(Err(failure))) => Err(BlockError::GaveUp {
@@ -247,5 +251,7 @@ impl Running {
     }
 }
 
+/// How long what a block still has on its way to the server may take once it came to its end.
+const ENDED: Duration = Duration::from_secs(60);
 /// The most of a cursor, in bytes: it is kept with every batch.
 const CURSOR: usize = 4_096;

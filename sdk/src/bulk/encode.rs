@@ -44,9 +44,6 @@ fn text(value: &str, wire: Wire, out: &mut Vec<u8>) -> Result<bool, String> {
     if wire.array || !wire.base.is_text() {
         return wrong("a text", wire);
     }
-    if value.contains('\0') {
-        return Err("a text with a NUL character was given: PostgreSQL cannot keep one".to_owned());
-    }
     out.extend_from_slice(value.as_bytes());
     Ok(true)
 }

@@ -70,8 +70,9 @@ pub struct BulkRow<'a> {
 
 impl BulkRows {
     fn new(cursor: Box<dyn BackendCursor>) -> Result<BulkRows, SqlError> {
-        let columns = cursor.columns().into_iter().map(known).collect::<Result<_, _>>()?;
-        Ok(BulkRows { cursor, columns, part: Vec::new(), at: 0, ended: false, fields: Vec::new() })
+        let columns = cursor.columns().into_iter().map(known).collect::<Result<Vec<_>, _>>()?;
+        let fields = vec![None; columns.len()];
+        Ok(BulkRows { cursor, columns, part: Vec::new(), at: 0, ended: false, fields })
     }
 
     /// The next row; none at the end.
@@ -90,22 +91,22 @@ impl BulkRows {
             self.at = 0;
             self.ended = self.part.is_empty();
         }
-        self.split().map_err(|message| broken(&message))?;
+        self.split().ok_or_else(|| broken("the row ends too early"))?;
         Ok(Some(BulkRow { rows: self }))
     }
 
-    fn split(&mut self) -> Result<(), String> {
-        const SHORT: &str = "the row ends too early";
+    /// Finds the fields of the row that begins here. This is done for every row, so nothing is allocated.
+    fn split(&mut self) -> Option<()> {
         let all = self.part.as_slice();
-        let mut rest = all.get(self.at..).and_then(|rest| rest.get(2..)).ok_or(SHORT)?;
-        self.fields.clear();
-        for _ in &self.columns {
-            let field = take_field(&mut rest)?;
-            let end = all.len() - rest.len();
-            self.fields.push(field.map(|field| (end - field.len(), end)));
+        let mut at = self.at + 2;
+        for field in &mut self.fields {
+            let length = i32::from_be_bytes(*all.get(at..)?.first_chunk()?);
+            at += 4;
+            *field = usize::try_from(length).ok().map(|length| (at, at + length));
+            at = field.map_or(at, |(_, end)| end);
         }
-        self.at = all.len() - rest.len();
-        Ok(())
+        self.at = at;
+        (at <= all.len()).then_some(())
     }
 }
 
@@ -168,6 +169,8 @@ impl BulkWriter<'_> {
         if !self.part.is_empty() {
             self.send()?;
         }
+        // Without rows: what the server has against the last ones is told here.
+        self.send()?;
         Ok(self.written)
     }
 

@@ -1,8 +1,11 @@
 //! What a boot costs that has nothing to do: Plinth, sqlx and refinery on the same migrations, in the same run, beside the
 //! least that a question to the server can cost. Nothing is asserted: the ratios are printed.
 //!
-//!     plinth-bench [--json FILE] [--rounds N] [--sizes 10,100,1000] [--only plinth,sqlx] [--component FILE]
+//! And many rows through a component, against native tokio-postgres: `--bulk` says how many, 0 none; `--sizes none` leaves the boots out.
+//!
+//!     plinth-bench [--json FILE] [--rounds N] [--sizes 10,100,1000] [--only plinth,sqlx] [--component FILE] [--bulk ROWS]
 
+mod bulk;
 mod folders;
 mod numbers;
 mod planning;
@@ -33,22 +36,31 @@ struct Arguments {
     sizes: Vec<usize>,
     subjects: Vec<Subject>,
     component: PathBuf,
+    bulk: u64,
 }
 
 impl Arguments {
     fn read(mut words: impl Iterator<Item = String>) -> Result<Arguments> {
         let component = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bench-guest/migration.wasm");
-        let mut read =
-            Arguments { json: None, rounds: 31, sizes: vec![10, 100, 1000], subjects: Subject::ALL.to_vec(), component };
+        let mut read = Arguments {
+            json: None,
+            rounds: 31,
+            sizes: vec![10, 100, 1000],
+            subjects: Subject::ALL.to_vec(),
+            component,
+            bulk: 1_000_000,
+        };
         while let Some(word) = words.next() {
             let value = words.next().with_context(|| format!("{word} needs a value"))?;
             match word.as_str() {
                 "--json" => read.json = Some(value.into()),
                 "--rounds" => read.rounds = value.parse().context(word)?,
+                "--bulk" => read.bulk = value.parse().context(word)?,
+                "--sizes" if value == "none" => read.sizes = Vec::new(),
                 "--sizes" => read.sizes = value.split(',').map(str::parse).collect::<Result<_, _>>().context(word)?,
                 "--only" => read.subjects.retain(|subject| value.split(',').any(|name| name == subject.name())),
                 "--component" => read.component = value.into(),
-                _ => bail!("{word} is no option: --json, --rounds, --sizes, --only, --component"),
+                _ => bail!("{word} is no option: --json, --rounds, --sizes, --only, --component, --bulk"),
             }
         }
         ensure!(read.rounds > 0 && !read.subjects.is_empty(), "nothing to measure");
@@ -68,13 +80,20 @@ async fn main() -> Result<()> {
         rounds: arguments.rounds,
         sizes: Vec::new(),
         planning: None,
+        bulk: None,
     };
     for count in &arguments.sizes {
         eprintln!("{count} migrations …");
         all.sizes.push(size(*count, &arguments, &socket, &component).await?);
     }
-    eprintln!("a plan of {} blocks …", planning::BLOCKS);
-    all.planning = Some(planning::measure(&socket).await?);
+    if !arguments.sizes.is_empty() {
+        eprintln!("a plan of {} blocks …", planning::BLOCKS);
+        all.planning = Some(planning::measure(&socket).await?);
+    }
+    if arguments.bulk > 0 {
+        eprintln!("{} rows …", arguments.bulk);
+        all.bulk = Some(bulk::measure(&socket, arguments.bulk).await?);
+    }
     all.print();
     if let Some(file) = &arguments.json {
         fs::write(file, serde_json::to_string_pretty(&all)?).with_context(|| file.display().to_string())?;

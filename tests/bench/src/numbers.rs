@@ -68,6 +68,8 @@ pub struct All {
     pub sizes: Vec<Size>,
     /// A plan of many blocks, and loading them alone.
     pub planning: Option<(Spread, Spread)>,
+    /// Many rows, out and in.
+    pub bulk: Option<crate::bulk::Bulk>,
 }
 
 const SUBJECTS: [(&str, &str); 4] =
@@ -111,6 +113,9 @@ impl All {
                 plan.least,
                 load.median
             );
+        }
+        if let Some(bulk) = &self.bulk {
+            bulk.print();
         }
     }
 

@@ -112,6 +112,8 @@ pub(super) fn unprovided(manifest: &Manifest, created: &[crate::ObjectChange]) -
         .iter()
         .filter(|object| object.created && looked_at.contains(&object.kind.as_str()))
         // What comes with a new table is the table's.
+        // Since PostgreSQL 18 NOT NULL is a constraint with a name; it is the column's.
+        .filter(|object| object.kind != "constraint" || !object.object.contains("_not_null on "))
         .filter(|object| object.kind == "table" || !tables.iter().any(|table| belongs(&object.object, table)))
         .map(|object| format!("{} {}", object.kind, object.object))
         .filter(|object| !provided.contains(object))
@@ -177,7 +179,13 @@ mod tests {
     #[test]
     fn what_comes_with_a_new_table_is_the_tables() {
         let object = |kind: &str, object: &str| crate::ObjectChange { kind: kind.into(), object: object.into(), created: true };
-        let made = [object("table", "n"), object("index", "n_pkey"), object("constraint", "c on n"), object("index", "i")];
+        let made = [
+            object("constraint", "t_a_not_null on t"),
+            object("table", "n"),
+            object("index", "n_pkey"),
+            object("constraint", "c on n"),
+            object("index", "i"),
+        ];
         assert_eq!(unprovided(&manifest("provides = [{ table = \"n\" }]"), &made), ["index i"]);
     }
 }

@@ -212,7 +212,7 @@ impl Stage {
 
     fn spawn(&self, command: &str, database: &str, components: &Path, proxy: &Proxy) -> anyhow::Result<Child> {
         let folder = proxy.folder().display().to_string().replace('/', "%2F");
-        let mut host = Command::new(std::env::current_exe().context("this program's own file")?);
+        let mut host = Command::new(own_file()?);
         host.args([command, "--format", "json", "--blocks"]).arg(components);
         host.arg("--database-url").arg(format!("postgresql:///{database}?host={folder}&port={PORT}&user=postgres"));
         match &self.cache {
@@ -244,6 +244,12 @@ impl Stage {
         }
         bail!("the server keeps a session of a host that was killed")
     }
+}
+
+/// This program's own file. Where there is no /proc, as it was called.
+fn own_file() -> anyhow::Result<PathBuf> {
+    let called = || std::env::args_os().next().map(PathBuf::from).filter(|path| path.is_absolute());
+    std::env::current_exe().ok().or_else(called).context("this program does not know its own file: call it by its whole path")
 }
 
 /// The ledger of the hosts here: the command's defaults.

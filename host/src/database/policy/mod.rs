@@ -2,6 +2,8 @@
 
 mod class;
 mod functions;
+#[cfg(test)]
+mod laws;
 mod needs;
 mod tokens;
 mod writes;

@@ -5,22 +5,27 @@ use super::{Session, as_text, budget, told};
 use crate::{
     contract::{BulkColumn, Error, Refusal, ValueError},
     database::{
-        literal, name,
+        Connection, literal, name,
         policy::{Phase, Wraps},
         value::{Raw, Value, base, is_native, parameters, type_name},
     },
 };
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt, pin_mut};
+use futures_util::{SinkExt, StreamExt};
 use plinth_manifest::TableName;
-use tokio_postgres::types::{Kind, Type};
+use std::pin::Pin;
+use tokio_postgres::{
+    RowStream,
+    types::{Kind, Type},
+};
 
 /// Rows of a cursor's first part. How large rows are is known only then.
 const FIRST: usize = 100;
 /// How many times more rows than the last part had a part has at most: rows may be larger further on.
 const GROWTH: usize = 10;
-/// Bytes of a part, at most, whatever the guest asks for: more would only fill its memory.
-const PART: usize = 4 << 20;
+/// Bytes of a part, at most, whatever the guest asks for: about what fits into a socket's buffers, so that the server is done with
+/// the next part when the guest is with this one.
+const PART: usize = 256 << 10;
 /// Before the rows of a COPY: the signature, no flags, no extension.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// After them.
@@ -30,9 +35,19 @@ const TRAILER: &[u8] = &[0xff, 0xff];
 pub(super) struct Cursor {
     columns: Vec<BulkColumn>,
     width: usize,
-    /// Rows of the next part.
+    /// Rows of the part that was asked for last.
     rows: usize,
+    /// That part, on its way: the server works on it while the guest works on the one before.
+    coming: Option<Pin<Box<RowStream>>>,
+    /// The same, received before another statement was sent.
+    came: Option<Result<(Vec<u8>, usize), Error>>,
     ended: bool,
+}
+
+/// Rows that were handed to the server, which works on them while the guest makes more.
+pub(super) struct Writing {
+    statement: String,
+    done: Pin<Box<dyn Future<Output = Result<u64, tokio_postgres::Error>> + Send>>,
 }
 
 impl Session {
@@ -44,6 +59,7 @@ impl Session {
     }
 
     async fn try_open_cursor(&mut self, statement: &str, params: &[Value]) -> Result<u32, Error> {
+        self.settle().await?;
         let allowed = self.admit(statement, params.len())?;
         if self.phase == Phase::Outside {
             return Err(refused("no-transaction", "a cursor needs a transaction, and the block runs outside of one"));
@@ -69,7 +85,8 @@ impl Session {
         let declare = client.prepare(&declare).await.map_err(|error| told(&error))?;
         let params = parameters(params, declare.params()).map_err(Error::Value)?;
         client.execute_raw(&declare, &params).await.map_err(|error| told(&error))?;
-        self.cursors.insert(number, Cursor { columns, width: types.len(), rows: FIRST, ended: false });
+        let cursor = Cursor { columns, width: types.len(), rows: FIRST, coming: None, came: None, ended: false };
+        self.cursors.insert(number, cursor);
         Ok(number)
     }
 
@@ -85,44 +102,76 @@ impl Session {
     }
 
     async fn try_read_cursor(&mut self, number: u32, most_bytes: u32) -> Result<Vec<u8>, Error> {
-        let (width, rows) = match self.cursors.get(&number) {
-            Some(cursor) if cursor.ended => return Ok(Vec::new()),
-            Some(cursor) => (cursor.width, cursor.rows),
-            None => return Err(refused("cursor", "the cursor is closed")),
-        };
-        let connection = self.connection.clone();
-        let fetch = format!("fetch forward {rows} from {}", cursor(number));
-        let none: [(&str, Type); 0] = [];
-        let stream = connection.client().query_typed_raw(&fetch, none).await.map_err(|error| told(&error))?;
-        pin_mut!(stream);
-        let (mut part, mut count) = (Vec::new(), 0_usize);
-        let fields = i16::try_from(width).unwrap_or(i16::MAX).to_be_bytes();
-        while let Some(row) = stream.next().await {
-            let row = row.map_err(|error| told(&error))?;
-            count += 1;
-            part.extend_from_slice(&fields);
-            for place in 0..width {
-                let raw: Raw<'_> = row.try_get(place).map_err(|error| told(&error))?;
-                let length = raw.0.map_or(Ok(-1), |bytes| i32::try_from(bytes.len())).unwrap_or(i32::MAX);
-                part.extend_from_slice(&length.to_be_bytes());
-                part.extend_from_slice(raw.0.unwrap_or_default());
-            }
+        self.settle_all_but(Some(number)).await?;
+        let closed = || refused("cursor", "the cursor is closed");
+        let cursor = self.cursors.get_mut(&number).ok_or_else(closed)?;
+        if cursor.ended {
+            return Ok(Vec::new());
+        }
+        if cursor.coming.is_none() && cursor.came.is_none() {
+            cursor.ask(&self.connection, number).await?;
+        }
+        let (part, count) = cursor.receive().await?;
+        cursor.ended = count < cursor.rows;
+        let wanted = PART.min(most_bytes as usize).max(1);
+        let average = part.len().checked_div(count).unwrap_or(1).max(1);
+        cursor.rows = (wanted / average).clamp(1, cursor.rows.saturating_mul(GROWTH));
+        if !cursor.ended {
+            cursor.ask(&self.connection, number).await?;
         }
         self.rows_read += count as u64;
         self.bytes_read = self.bytes_read.saturating_add(part.len() as u64);
         self.too_much(0, part.len())?;
-        if let Some(cursor) = self.cursors.get_mut(&number) {
-            cursor.ended = count < rows;
-            let wanted = PART.min(most_bytes as usize).max(1);
-            let average = part.len().checked_div(count).unwrap_or(1).max(1);
-            cursor.rows = (wanted / average).clamp(1, rows.saturating_mul(GROWTH));
-        }
         Ok(part)
+    }
+
+    /// Waits for all that is on its way between the server and the guest, so that another statement can be sent: the server
+    /// answers in order, and what is not received holds up what comes after it.
+    ///
+    /// # Errors
+    ///
+    /// That of rows that were on their way into a table.
+    pub(super) async fn settle(&mut self) -> Result<(), Error> {
+        self.settle_all_but(None).await
+    }
+
+    async fn settle_all_but(&mut self, reading: Option<u32>) -> Result<(), Error> {
+        if let Some(Writing { statement, done }) = self.writing.take() {
+            let done = done.await.map_err(|error| told(&error));
+            if done.is_err() {
+                self.current = Some(statement);
+            }
+            done?;
+        }
+        for (_, cursor) in self.cursors.iter_mut().filter(|(number, _)| Some(**number) != reading) {
+            if cursor.coming.is_some() {
+                let came = cursor.receive().await;
+                cursor.came = Some(came);
+            }
+        }
+        Ok(())
+    }
+
+    /// The guest came to an end of its own, or was stopped: nothing of it is left on its way.
+    pub(crate) async fn end_of_call(&mut self, stopped: bool) {
+        // What is dropped is thrown away as it comes. Rows into a table fail with it, and the rollback that follows undoes them.
+        self.cursors.clear();
+        if stopped {
+            self.writing = None;
+        }
+        let settled = self.settle().await;
+        // The block's failure, if it told none before.
+        let _ = self.noted(settled);
     }
 
     /// Closes a cursor. One whose transaction failed is closed by that.
     pub(crate) async fn close_cursor(&mut self, number: u32) {
+        // Dropped, the rest of its part is thrown away as it comes.
         if self.cursors.remove(&number).is_none() || self.failed.is_some() {
+            return;
+        }
+        let settled = self.settle().await;
+        if self.noted(settled).is_err() {
             return;
         }
         // The sub-step that it was opened in may have taken it along: asking is cheaper than a failed transaction.
@@ -143,6 +192,7 @@ impl Session {
     }
 
     async fn try_describe(&mut self, table: &str, columns: &[String]) -> Result<Vec<BulkColumn>, Error> {
+        self.settle().await?;
         let table = table_name(table)?;
         let look = format!("select {} from {}", listed(columns).unwrap_or_else(|| "*".to_owned()), quoted(&table));
         self.admit(&look, 0)?;
@@ -158,6 +208,10 @@ impl Session {
     }
 
     async fn try_copy_in(&mut self, table: &str, columns: &[String], rows: Vec<u8>) -> Result<u64, Error> {
+        self.settle().await?;
+        if rows.is_empty() {
+            return Ok(0);
+        }
         let table = table_name(table)?;
         let list = listed(columns).map_or_else(String::new, |columns| format!(" ({columns})"));
         let copy = format!("copy {}{list} from stdin (format binary)", quoted(&table));
@@ -169,16 +223,78 @@ impl Session {
         self.admit_one()?;
         let allowed = self.policy.check_copy(&table, columns, self.phase).map_err(Error::Refused)?;
         self.about_to_send(&allowed, &copy, &[]).await?;
-        let sink = self.connection.client().copy_in::<_, Bytes>(&copy).await.map_err(|error| told(&error))?;
-        pin_mut!(sink);
+        let count = rows_in(&rows).ok_or_else(|| {
+            let message = "the bytes are no whole rows in COPY's binary format".to_owned();
+            Error::Value(ValueError { parameter: None, column: None, message, extra: Vec::new() })
+        })?;
+        let prepared = self.prepare(&copy).await?;
+        let sink = self.connection.client().copy_in::<_, Bytes>(&prepared).await.map_err(|error| told(&error))?;
+        let mut sink = Box::pin(sink);
+        let mut refused = false;
         for bytes in [Bytes::from_static(HEADER), rows.into(), Bytes::from_static(TRAILER)] {
-            // What the server has against the rows it says at the end.
-            if sink.feed(bytes).await.is_err() {
-                break;
+            refused = refused || sink.feed(bytes).await.is_err();
+        }
+        // What the server has against the rows it says at the end, which is waited for when something else is to be sent.
+        let mut done: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(async move { sink.as_mut().finish().await });
+        // Asked once, it tells the server that this is all.
+        match futures_util::FutureExt::now_or_never(done.as_mut()) {
+            Some(written) => written.map_err(|error| told(&error)),
+            None if refused => done.await.map_err(|error| told(&error)),
+            None => {
+                self.writing = Some(Writing { statement: copy, done });
+                Ok(count)
             }
         }
-        sink.finish().await.map_err(|error| told(&error))
     }
+}
+
+impl Cursor {
+    /// Asks for the next part.
+    async fn ask(&mut self, connection: &Connection, number: u32) -> Result<(), Error> {
+        let fetch = format!("fetch forward {} from {}", self.rows, cursor(number));
+        let none: [(&str, Type); 0] = [];
+        let stream = connection.client().query_typed_raw(&fetch, none).await.map_err(|error| told(&error))?;
+        self.coming = Some(Box::pin(stream));
+        Ok(())
+    }
+
+    /// The part that was asked for, and how many rows it has.
+    async fn receive(&mut self) -> Result<(Vec<u8>, usize), Error> {
+        if let Some(came) = self.came.take() {
+            return came;
+        }
+        let Some(mut stream) = self.coming.take() else { return Ok((Vec::new(), 0)) };
+        let (mut part, mut count) = (Vec::with_capacity(PART + PART / 4), 0_usize);
+        let fields = i16::try_from(self.width).unwrap_or(i16::MAX).to_be_bytes();
+        while let Some(row) = stream.next().await {
+            let row = row.map_err(|error| told(&error))?;
+            count += 1;
+            part.reserve(row.raw_size_bytes() + 4 * self.width + 2);
+            part.extend_from_slice(&fields);
+            for place in 0..self.width {
+                let raw: Raw<'_> = row.try_get(place).map_err(|error| told(&error))?;
+                let length = raw.0.map_or(Ok(-1), |bytes| i32::try_from(bytes.len())).unwrap_or(i32::MAX);
+                part.extend_from_slice(&length.to_be_bytes());
+                part.extend_from_slice(raw.0.unwrap_or_default());
+            }
+        }
+        Ok((part, count))
+    }
+}
+
+/// How many rows these bytes are; none if they are not whole rows.
+fn rows_in(mut bytes: &[u8]) -> Option<u64> {
+    let mut rows = 0;
+    while let Some((fields, rest)) = bytes.split_first_chunk::<2>() {
+        bytes = rest;
+        for _ in 0..u16::try_from(i16::from_be_bytes(*fields)).ok()? {
+            let (length, rest) = bytes.split_first_chunk::<4>()?;
+            let length = usize::try_from(i32::from_be_bytes(*length).max(0)).ok()?;
+            bytes = rest.get(length..)?;
+        }
+        rows += 1;
+    }
+    bytes.is_empty().then_some(rows)
 }
 
 fn cursor(number: u32) -> String {
@@ -218,4 +334,21 @@ fn of_table(name: &str, of: &Type) -> BulkColumn {
         _ => type_name(base(of)),
     };
     BulkColumn { name: name.to_owned(), type_name: type_name(of), encoded_as, extra: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rows_in;
+
+    #[test]
+    fn only_whole_rows_are_sent() {
+        let row = [0, 2, 0, 0, 0, 1, 7, 0xff, 0xff, 0xff, 0xff];
+        assert_eq!(rows_in(&[]), Some(0));
+        assert_eq!(rows_in(&[row, row].concat()), Some(2));
+        for end in 1..row.len() {
+            assert_eq!(rows_in(&row[..end]), None, "{end}");
+        }
+        // What ends a COPY is the host's to send.
+        assert_eq!(rows_in(&[0xff, 0xff]), None);
+    }
 }

@@ -1,0 +1,97 @@
+//! What a boot shows while it runs: from outside by `plinth status`, inside the API by events and progress.
+
+use plinth::{BootState, Event, Outcome, Stage};
+use plinth_tests::{TestDatabase, campaign, guests, plinth, value};
+use std::time::Duration;
+
+async fn until(database: &TestDatabase, query: &str) {
+    let client = database.client().await;
+    let found = async {
+        while value(&client, query).await.is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), found).await.unwrap_or_else(|_| panic!("never: {query}"));
+}
+
+fn status(database: &TestDatabase, blocks: &std::path::Path, format: &str) -> String {
+    let mut command = plinth();
+    command.args(["status", "--format", format, "--database-url", &database.url, "--blocks"]).arg(blocks);
+    let said = command.output().unwrap();
+    assert_eq!(said.status.code(), Some(3), "{}", String::from_utf8_lossy(&said.stderr));
+    String::from_utf8(said.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn case_24_status_shows_block_statement_seconds_and_who_waits_and_a_kill_loses_nothing() {
+    let database = TestDatabase::with_t().await;
+    let blocks = guests(&["once", "slow"]);
+    let first = campaign::run(&database.url, blocks.path(), &[]).spawn().unwrap();
+    let sleeping = "select pid from pg_stat_activity where query like 'select pg_sleep%' and state = 'active' and datname = current_database()";
+    until(&database, sleeping).await;
+    let second = campaign::run(&database.url, blocks.path(), &[]).spawn().unwrap();
+    until(
+        &database,
+        "select pid from pg_stat_activity where application_name like 'plinth api waits %' and datname = current_database()",
+    )
+    .await;
+
+    let said: serde_json::Value = serde_json::from_str(&status(&database, blocks.path(), "json")).unwrap();
+    assert_eq!(said["running"]["block"], "slow", "{said}");
+    assert_eq!(said["running"]["statement"], "select pg_sleep(60)", "{said}");
+    assert!(said["running"]["seconds"].is_number() && said["running"]["active"] == true, "{said}");
+    let waiting = said["waiting"][0]["instance"].as_str().unwrap();
+    assert!(waiting.ends_with(&format!("/{}", second.id())), "{said}");
+    assert_eq!(said["last_boot"]["state"], "running", "{said}");
+    let for_people = status(&database, blocks.path(), "table");
+    assert!(for_people.contains("running: slow for ") && for_people.contains(": select pg_sleep(60)"), "{for_people}");
+    assert!(for_people.contains(&format!("waiting: {waiting} for ")), "{for_people}");
+
+    // A liveness probe ends the first. What it committed stays, and the one that waited goes on from there.
+    campaign::kill(first.id());
+    let two = "select 1 from plinth.boots having count(*) = 2 and max(state) filter (where id = 1) = 'interrupted'";
+    until(&database, two).await;
+    until(&database, sleeping).await;
+    assert_eq!(database.number("select count(*) from t where a = 1").await, 10, "once ran once");
+    campaign::signal("TERM", second.id());
+    for child in [first, second] {
+        tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    }
+    assert_eq!(database.left_behind().await, 0);
+}
+
+#[tokio::test]
+async fn case_24_a_health_endpoint_can_tell_at_any_moment_where_the_boot_is() {
+    let database = TestDatabase::with_t().await;
+    database.client().await.batch_execute("delete from t").await.unwrap();
+    let host = database.host().folder(guests(&["once", "three_writes"]).keep());
+    let mut events = host.events();
+    let mut progress = host.progress();
+    assert_eq!(progress.borrow().stage, Stage::Idle);
+    let booting = tokio::spawn({
+        let host = host.clone();
+        async move { host.boot().await }
+    });
+    let inside = progress.wait_for(|now| now.block.as_deref() == Some("three_writes") && now.statement == 2);
+    let now = tokio::time::timeout(Duration::from_secs(30), inside).await.unwrap().unwrap().clone();
+    assert_eq!((now.stage, now.place, now.of, now.boot), (Stage::Running, 2, 2, Some(1)));
+    let shown = serde_json::to_value(&now).unwrap();
+    assert_eq!(shown["sql"], "select pg_sleep(0.3)");
+    assert!(shown["statement_seconds"].is_number() && shown["block_seconds"].is_number(), "{shown}");
+    assert_eq!(booting.await.unwrap().unwrap().boot.state, BootState::Complete);
+    assert_eq!(progress.borrow().stage, Stage::Ready);
+
+    let mut seen = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        seen.push(event);
+    }
+    let started = seen.iter().position(|event| matches!(event, Event::Started { boot: 1, blocks: 2 })).unwrap();
+    let block =
+        seen.iter().position(|event| matches!(event, Event::Block { id, place: 2, of: 2 } if id == "three_writes")).unwrap();
+    let ended = seen.iter().position(
+        |event| matches!(event, Event::Ended { block, outcome: Outcome::Applied, rows, .. } if block == "three_writes" && rows["public.t"].inserted == 3),
+    );
+    assert!(started < block && block < ended.unwrap(), "{seen:?}");
+    assert!(matches!(seen.last(), Some(Event::Finished { state: BootState::Complete, error: None })), "{seen:?}");
+    assert_eq!(seen.iter().filter(|event| matches!(event, Event::Statement { block, .. } if block == "three_writes")).count(), 7);
+}

@@ -6,7 +6,7 @@ use plinth_block::{Level, prelude::*};
 
 struct BreaksContract;
 
-/// The imports as the canonical ABI has them, past the SDK.
+// The imports as the canonical ABI has them, past the SDK.
 #[link(wasm_import_module = "plinth:block/sql@0.1.0")]
 unsafe extern "C" {
     #[link_name = "execute"]
@@ -85,7 +85,7 @@ impl Migration for BreaksContract {
                 db.log(Level::Debug, "again");
             },
             "panic_in_drop" => drop(PanicsInDrop),
-            "trap_after_first_write" => core::arch::wasm32::unreachable(),
+            "trap_after_first_write" => std::process::abort(),
             other => return Err(Error::message(format!("no such attack: {other}"))),
         }
         done()

@@ -11,7 +11,7 @@ impl Migration for Duplicate {
         rows.row((1,))?;
         let error = rows.finish().err();
         // Swallowed: the host has seen it all the same.
-        db.info(format!("{}", error.and_then(|error| error.sqlstate().map(str::to_owned)).unwrap_or_default()));
+        db.info(error.and_then(|error| error.sqlstate().map(str::to_owned)).unwrap_or_default());
         done()
     }
 

@@ -6,7 +6,7 @@ use crate::{
     error::BootError,
     events::{Event, Progress, Teller},
     ledger::{Ledger, ROLE},
-    load::{Components, Keys, LockFile},
+    load::{Bundle, Components, Digest, Keys, LoadError, LockFile},
     lock::LockMode,
     plan::{Baseline, Preview},
     report::{Rehearsal, Report},
@@ -49,6 +49,8 @@ pub struct Host {
 enum Source {
     Folder(PathBuf),
     Bytes(String, Cow<'static, [u8]>),
+    Bundle(PathBuf),
+    Carried(String, &'static [u8]),
 }
 
 impl Host {
@@ -120,6 +122,20 @@ impl Host {
     #[must_use]
     pub fn component(mut self, name: impl Into<String>, bytes: impl Into<Cow<'static, [u8]>>) -> Host {
         self.sources.push(Source::Bytes(name.into(), bytes.into()));
+        self
+    }
+
+    /// Adds a bundle, one file with all blocks, as `plinth bundle` makes it.
+    #[must_use]
+    pub fn bundle(mut self, file: impl Into<PathBuf>) -> Host {
+        self.sources.push(Source::Bundle(file.into()));
+        self
+    }
+
+    /// Adds a bundle that the program carries: `.carried("app", include_bytes!("app.plinth"))`.
+    #[must_use]
+    pub fn carried(mut self, name: impl Into<String>, bundle: &'static [u8]) -> Host {
+        self.sources.push(Source::Carried(name.into(), bundle));
         self
     }
 
@@ -375,16 +391,57 @@ impl Host {
         for source in &self.sources {
             match source {
                 Source::Folder(folder) => {
-                    all = all.and(Components::from_signed_folder(folder, self.limits.component_bytes, self.keys.as_deref())?)?
+                    all = all.and(Components::from_signed_folder(folder, self.limits.component_bytes, self.trusted_keys())?)?
                 }
                 Source::Bytes(name, bytes) => carried.push((name.clone(), bytes.clone())),
+                Source::Bundle(path) => all = all.and(self.bundled(&Bundle::open(path)?)?)?,
+                Source::Carried(name, bytes) => all = all.and(self.bundled(&Bundle::carried(name, bytes)?)?)?,
             }
         }
         let all = if carried.is_empty() { all } else { all.and(Components::from_bytes(carried)?)? };
-        if let Some(path) = &self.lock_file {
-            LockFile::read(path)?.check(path, &all)?;
-        }
+        self.check_lock(all.iter().map(|component| (&*component.manifest.id, component.digest)))?;
         Ok(all)
+    }
+
+    fn bundled(&self, bundle: &Bundle) -> Result<Components, LoadError> {
+        Components::from_bundle(bundle, self.limits.component_bytes, self.trusted_keys())
+    }
+
+    /// Holds ids and digests against the lock file, if there is to be one.
+    pub(crate) fn check_lock<'a>(&self, blocks: impl Iterator<Item = (&'a str, Digest)>) -> Result<(), LoadError> {
+        self.lock_file.as_ref().map_or(Ok(()), |path| LockFile::read(path)?.check(path, blocks))
+    }
+
+    /// The folder that all blocks come from, if they do.
+    pub(crate) fn only_folder(&self) -> Option<&Path> {
+        match self.sources.as_slice() {
+            [Source::Folder(folder)] => Some(folder),
+            _ => None,
+        }
+    }
+
+    /// The bundle that all blocks come from, if they do.
+    pub(crate) fn only_bundle(&self) -> Result<Option<Bundle>, LoadError> {
+        match self.sources.as_slice() {
+            [Source::Bundle(path)] => Bundle::open(path).map(Some),
+            [Source::Carried(name, bytes)] => Bundle::carried(name, bytes).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    pub(crate) fn trusted_keys(&self) -> Option<&Keys> {
+        self.keys.as_deref()
+    }
+
+    /// Writes the blocks as a bundle, in the order in which they run, and returns how many they are. The same blocks give the same bytes.
+    /// `compile` puts code for this processor into it as well, which a boot uses if the bundle is trusted: a file of its own user or of
+    /// the administrator that nobody else can write, one that is signed by a key for bundles, or a part of the program.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the blocks or their order, what cannot be compiled, or that the file cannot be written.
+    pub fn write_bundle(&self, file: &Path, compile: bool) -> Result<usize, BootError> {
+        boot::loaded::bundle(self, file, compile)
     }
 
     /// The engine, made when the first block runs.
@@ -394,6 +451,13 @@ impl Host {
         }
         let made = Sandbox::new(&self.limits, self.cache.as_deref())?;
         Ok(self.sandbox.get_or_init(|| made).clone())
+    }
+
+    /// Gives the memory of compiled code back.
+    pub(crate) fn forget_code(&self) {
+        if let Some(sandbox) = self.sandbox.get() {
+            sandbox.forget();
+        }
     }
 
     /// The name that the server shows for our connections.

@@ -45,7 +45,7 @@ pub use error::BootError;
 pub use events::{Event, Progress, Stage};
 pub use host::Host;
 pub use ledger::LedgerError;
-pub use load::{Component, Components, Digest, Interfaces, KeyError, Keys, LoadError, Problem, make_key, sign};
+pub use load::{Bundle, Bundled, Component, Components, Digest, Interfaces, KeyError, Keys, LoadError, Problem, make_key, sign};
 pub use lock::LockMode;
 pub use plan::{
     Adoption, Baseline, BaselineBlock, Edge, PlanError, PlanProblem, Preview, PreviewAction, PreviewBlock, Provider, Reason,

@@ -2,7 +2,7 @@
 
 use super::{
     Boot, milliseconds,
-    transaction::{Begun, Broken, Measured, Transaction},
+    transaction::{Begun, Broken, Durable, Measured, Transaction},
     transient,
 };
 use crate::{
@@ -90,7 +90,7 @@ impl Boot<'_> {
         // A rule that changed nothing has nothing to commit: its row is written with the boot's end, at no cost of its own.
         let record = (report.outcome == Outcome::Applied).then(|| self.record.rows(&[Row::new(report, Some(component))]));
         self.pass.commits(report);
-        match measured.commit(record.as_deref()).await {
+        match measured.commit(record.as_deref(), Durable::WithTheBoot).await {
             Ok(_) => {
                 report.duration_ms = milliseconds(started);
                 Ok(())

@@ -2,11 +2,7 @@
 
 use crate::{
     contract::{Check, DatabaseError, Error},
-    database::{
-        ResultSets,
-        around::{Around, read_reach},
-        session::FailedStatement,
-    },
+    database::{around::Around, session::FailedStatement, touched::Touched},
     ledger::FENCED,
     report::{ErrorClass, ReportError, shown, shown_name},
     sandbox::BlockError,
@@ -97,15 +93,12 @@ impl ReportError {
         told
     }
 
-    /// What a block left otherwise than it was, from the answers to `around_query` and, at `place`, `reach_query`.
-    pub(super) fn of_around(before: &Around, now: &ResultSets, place: usize) -> Option<ReportError> {
-        let after = Around::read(now, place + 1);
+    /// What a block left otherwise than it was, or reached for.
+    pub(super) fn of_around(before: &Around, after: &Around, touched: &Touched, ledger: &str) -> Option<ReportError> {
         let changed = before
-            .changed(&after)
+            .changed(after)
             .map(|what| format!("the block changed what belongs to the host: {what} is not as it was before the block"));
-        changed
-            .or_else(|| read_reach(now, place).map(str::to_owned))
-            .map(|message| ReportError::new(ErrorClass::Effects, message))
+        changed.or_else(|| touched.reach(ledger).map(str::to_owned)).map(|message| ReportError::new(ErrorClass::Effects, message))
     }
 
     /// Post-conditions that do not hold; none if all do.

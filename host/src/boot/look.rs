@@ -1,6 +1,6 @@
 //! Whose turn it is: nobody's, since there is nothing to do; another replica's, which we join; or ours.
 
-use super::{Loaded, milliseconds};
+use super::{Listed, milliseconds};
 use crate::{
     database::Connection,
     error::BootError,
@@ -9,7 +9,7 @@ use crate::{
     lock::{Attempt, Claimant, Held, pause},
     report::{BlockReport, BootReport, BootState, Outcome, Report},
 };
-use std::{collections::BTreeSet, time::Instant};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 /// Statements of [`Ledger::known_query`](crate::ledger::Ledger::known_query).
 const KNOWN: usize = 2;
@@ -31,18 +31,28 @@ pub(super) enum Turn {
 }
 
 /// Looks without a lock; takes it, unless there is nothing to do or somebody else does it meanwhile.
-pub(super) async fn turn(host: &Host, loaded: &Loaded, connection: &Connection, started: Instant) -> Result<Turn, BootError> {
+pub(super) async fn turn(
+    host: &Host,
+    listed: &Arc<Listed>,
+    connection: &Connection,
+    started: Instant,
+) -> Result<Turn, BootError> {
     let ledger = &host.ledger;
     let first = ledger.read_look(connection.ask(&ledger.look_query()).await)?;
-    if let Some(last) = first.last().filter(|last| last.digest == loaded.digest && !loaded.has_rules()) {
-        return Ok(Turn::Nothing(report(host, loaded, last, BootState::Complete, connection.trips().get(), started, |_| {
+    if let Some(last) = first.last().filter(|last| last.digest == listed.digest && !listed.has_rules()) {
+        return Ok(Turn::Nothing(report(host, listed, last, BootState::Complete, connection.trips().get(), started, |_| {
             Outcome::Skipped
         })));
     }
-    // Before anything is written: a cache that cannot be trusted is refused.
-    host.sandbox()?;
+    // Before anything is written: what is wrong with the blocks is said, and a cache that cannot be trusted is refused.
+    let (loading, theirs) = (listed.clone(), host.clone());
+    let loaded = tokio::task::spawn_blocking(move || {
+        theirs.sandbox()?;
+        loading.loaded(&theirs).map(drop)
+    });
+    loaded.await.map_err(|_| BootError::Interrupted(None))??;
     // Read again under the lock: whoever held it until then may have done our work.
-    let under_the_lock = format!("{}; {}", ledger.look_query(), ledger.known_query(&loaded.digest));
+    let under_the_lock = format!("{}; {}", ledger.look_query(), ledger.known_query(&listed.digest));
     let mut claimant = Claimant::new(host, first.stands()).await?;
     let mut told = None;
     for attempt in 0.. {
@@ -50,7 +60,7 @@ pub(super) async fn turn(host: &Host, loaded: &Loaded, connection: &Connection, 
         match claimant.attempt(connection, &under_the_lock).await? {
             Attempt::Held(held, sets) => {
                 let now = ledger.read_look_in(&sets, KNOWN)?;
-                if let Some(report) = joined(host, loaded, connection, &first, &now, trips, started).await? {
+                if let Some(report) = joined(host, listed, connection, &first, &now, trips, started).await? {
                     held.release().await;
                     return Ok(Turn::Joined(report));
                 }
@@ -58,7 +68,7 @@ pub(super) async fn turn(host: &Host, loaded: &Loaded, connection: &Connection, 
             }
             Attempt::Busy { holder } => {
                 let now = ledger.read_look(connection.ask(&ledger.look_query()).await)?;
-                if let Some(report) = joined(host, loaded, connection, &first, &now, trips, started).await? {
+                if let Some(report) = joined(host, listed, connection, &first, &now, trips, started).await? {
                     return Ok(Turn::Joined(report));
                 }
                 if told.as_ref() != Some(&holder) {
@@ -78,7 +88,7 @@ pub(super) async fn turn(host: &Host, loaded: &Loaded, connection: &Connection, 
 /// The report of a boot with our set that was completed since we looked first, if there is one.
 async fn joined(
     host: &Host,
-    loaded: &Loaded,
+    listed: &Listed,
     connection: &Connection,
     first: &Look,
     now: &Look,
@@ -86,29 +96,26 @@ async fn joined(
     started: Instant,
 ) -> Result<Option<Box<Report>>, BootError> {
     let ledger = &host.ledger;
-    let newer = |last: &&LastBoot| last.digest == loaded.digest && first.last().is_none_or(|before| before.id < last.id);
+    let newer = |last: &&LastBoot| last.digest == listed.digest && first.last().is_none_or(|before| before.id < last.id);
     let Some(last) = now.last().filter(newer) else { return Ok(None) };
     let unreadable = |source| LedgerError::Database { schema: ledger.schema.clone(), doing: "read", source };
     let sets = connection.ask(&ledger.outcomes_query(last.id)).await.map_err(unreadable)?;
     let ran: BTreeSet<&str> = sets.last().iter().filter_map(|row| row.try_get(0).ok().flatten()).collect();
     let trips = connection.trips().get() + other_trips;
     let outcome = |id: &str| if ran.contains(id) { Outcome::Joined } else { Outcome::Skipped };
-    Ok(Some(report(host, loaded, last, BootState::Joined, trips, started, outcome)))
+    Ok(Some(report(host, listed, last, BootState::Joined, trips, started, outcome)))
 }
 
 fn report(
     host: &Host,
-    loaded: &Loaded,
+    listed: &Listed,
     last: &LastBoot,
     state: BootState,
     round_trips: u64,
     started: Instant,
     outcome: impl Fn(&str) -> Outcome,
 ) -> Box<Report> {
-    let in_order = loaded.order.iter().filter_map(|place| loaded.components.get(*place));
-    let blocks: Vec<BlockReport> = in_order
-        .map(|component| BlockReport::new(&component.manifest.id, component.manifest.kind, outcome(&component.manifest.id)))
-        .collect();
+    let blocks: Vec<BlockReport> = listed.blocks.iter().map(|(id, kind)| BlockReport::new(id, *kind, outcome(id))).collect();
     Box::new(Report {
         boot: BootReport {
             id: Some(last.id),
@@ -116,7 +123,7 @@ fn report(
             duration_ms: milliseconds(started),
             round_trips,
             build: host.build.clone(),
-            found: loaded.components.len(),
+            found: blocks.len(),
             ran: 0,
             skipped: blocks.iter().filter(|block| block.outcome == Outcome::Skipped).count(),
             retries: Vec::new(),

@@ -7,6 +7,7 @@ mod contest;
 mod failure;
 pub(crate) mod findings;
 pub(crate) mod history;
+pub(crate) mod loaded;
 mod look;
 mod outside;
 mod pass;
@@ -21,58 +22,30 @@ mod transient;
 pub(crate) mod verify;
 
 use crate::{
-    database::Connection,
+    database::{Connection, questions::Questions},
     error::BootError,
     host::Host,
     ledger::{Known, LedgerError, Record, Row},
-    load::{Component, Components},
-    lock::Held,
-    plan::{self, Action, Plan, PlanError, PlanProblem, Step},
+    load::Component,
+    lock::{Held, Mode},
+    plan::{self, Action, Plan, PlanError, Step},
     report::{BlockReport, BootReport, BootState, Outcome, Report},
-    sandbox::Sandbox,
+    sandbox::{Ahead, Sandbox},
 };
+use loaded::Listed;
+pub(crate) use loaded::Loaded;
 use look::Turn;
 use pass::Pass;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use transaction::{STILL_THERE_IN_SESSION, settings, settings_alone};
 
 /// What the report says behind a pooler.
 const POOLED: &str = "a pooler stands between host and server, so the boot's lock is a lease (--lock says otherwise)";
 /// How long the server is asked to cancel, after the lock was lost.
 const LOST: Duration = Duration::from_secs(1);
-
-/// The components of a boot, in order. Nothing of the database is known yet.
-pub(crate) struct Loaded {
-    pub(crate) components: Components,
-    pub(crate) order: Vec<usize>,
-    pub(crate) digest: String,
-}
-
-impl Loaded {
-    /// Loads and orders. All problems at once, and none of them needs a database to be found.
-    pub(crate) fn new(host: &Host) -> Result<Loaded, BootError> {
-        let components = host.load()?;
-        let mut problems: Vec<PlanProblem> =
-            components.missing(&host.expected).into_iter().map(|id| PlanProblem::Expected { id: id.to_owned() }).collect();
-        let manifests: Vec<_> = components.iter().map(|component| &component.manifest).collect();
-        problems.extend(plan::conflicts(&manifests));
-        let order = plan::order(&manifests).unwrap_or_else(|more| {
-            problems.extend(more);
-            Vec::new()
-        });
-        if !problems.is_empty() {
-            return Err(PlanError(problems).into());
-        }
-        let digest = components.digest().to_string();
-        Ok(Loaded { components, order, digest })
-    }
-
-    fn has_rules(&self) -> bool {
-        self.components.iter().any(|component| component.manifest.kind == plinth_manifest::Kind::Rule)
-    }
-}
 
 /// A boot that runs blocks: the lock is held, the ledger was read under it, and everything required is there.
 pub(crate) struct Boot<'a> {
@@ -88,6 +61,7 @@ pub(crate) struct Boot<'a> {
     ours: Arc<Connection>,
     record: Record,
     sandbox: Sandbox,
+    questions: Questions,
     started: Instant,
     reports: Vec<BlockReport>,
 }
@@ -101,6 +75,7 @@ pub(crate) async fn boot_until(host: &Host, stop: impl Future<Output = ()>) -> R
         () = stop => Err(pass.leave().await),
     };
     pass.ended();
+    host.forget_code();
     match &done {
         Ok(report) => host.teller.finished(report.boot.state, None),
         Err(BootError::Interrupted(_)) => host.teller.finished(BootState::Interrupted, None),
@@ -112,16 +87,16 @@ pub(crate) async fn boot_until(host: &Host, stop: impl Future<Output = ()>) -> R
 /// Tries until it is done, or fails in a way that will not pass, or has cost more time than the budget allows.
 async fn tries(host: &Host, pass: &Pass) -> Result<Report, BootError> {
     let loading = host.clone();
-    let loading = tokio::task::spawn_blocking(move || Loaded::new(&loading));
+    let loading = tokio::task::spawn_blocking(move || Listed::new(&loading));
     let name = host.connection_name();
     let mut began = Instant::now();
     // What is wrong with the components is said at once, whatever the server does.
-    let (loaded, mut connection) = tokio::join!(loading, host.database.connect(&name));
-    let loaded = loaded.map_err(|_| BootError::Interrupted(None))??;
+    let (listed, mut connection) = tokio::join!(loading, host.database.connect(&name));
+    let listed = Arc::new(listed.map_err(|_| BootError::Interrupted(None))??);
     loop {
         let connecting = connection.is_err();
         let error = match connection {
-            Ok(connection) => match attempt(host, &loaded, Arc::new(connection), pass).await {
+            Ok(connection) => match attempt(host, &listed, Arc::new(connection), pass).await {
                 Ok(report) => return Ok(report),
                 Err(error) => error,
             },
@@ -138,10 +113,10 @@ async fn tries(host: &Host, pass: &Pass) -> Result<Report, BootError> {
 }
 
 /// One try: whose turn it is, and if it is ours, all of the work.
-async fn attempt(host: &Host, loaded: &Loaded, connection: Arc<Connection>, pass: &Pass) -> Result<Report, BootError> {
+async fn attempt(host: &Host, listed: &Arc<Listed>, connection: Arc<Connection>, pass: &Pass) -> Result<Report, BootError> {
     pass.connected(&connection);
     let started = Instant::now();
-    let turn = look::turn(host, loaded, &connection, started).await?;
+    let turn = look::turn(host, listed, &connection, started).await?;
     let (held, known, pooled) = match turn {
         Turn::Nothing(mut report) | Turn::Joined(mut report) => {
             report.boot.retries = pass.retries();
@@ -149,16 +124,19 @@ async fn attempt(host: &Host, loaded: &Loaded, connection: Arc<Connection>, pass
         }
         Turn::Ours { held, known, pooled } => (held, known, pooled),
     };
+    // Loaded while it was our turn to wait: see `turn`.
+    let loaded = listed.loaded(host)?;
     let opened = async {
         let blocks = roles::connection_of_blocks(host, &connection).await?;
         let (plan, record, sandbox) = open(host, loaded, &connection, &blocks, &held, &known).await?;
-        Ok((blocks, plan, record, sandbox))
+        let questions = questions(host, &blocks, &held).await?;
+        Ok((blocks, plan, record, sandbox, questions))
     };
     let opened = tokio::select! {
         opened = opened => opened,
         why = held.lost() => Err(BootError::LockLost(why)),
     };
-    let (blocks, mut plan, record, sandbox) = match opened {
+    let (blocks, mut plan, record, sandbox, questions) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             held.release().await;
@@ -178,6 +156,7 @@ async fn attempt(host: &Host, loaded: &Loaded, connection: Arc<Connection>, pass
         ours: connection,
         record,
         sandbox,
+        questions,
         started,
         reports: Vec::new(),
     };
@@ -230,13 +209,33 @@ async fn open(
     Ok((plan, record, sandbox))
 }
 
+/// The host's questions, prepared for the blocks' session if it is that and nobody else's.
+async fn questions(host: &Host, blocks: &Connection, held: &Held) -> Result<Questions, BootError> {
+    if held.mode() == Mode::Lease || !blocks.is_at(&host.database) {
+        return Ok(Questions::plain());
+    }
+    let unprepared =
+        |source| BootError::Ledger(LedgerError::Database { schema: host.ledger.schema.clone(), doing: "asked for", source });
+    Questions::prepare(blocks, &settings_alone(host), STILL_THERE_IN_SESSION).await.map_err(unprepared)
+}
+
 impl Boot<'_> {
+    /// The settings of a block's transaction.
+    fn settings(&self) -> String {
+        if self.questions.are_prepared() { settings_alone(self.host) } else { settings(self.host) }
+    }
+
+    /// Whether what the session's counters say is the block's that begins now, and nobody else's.
+    fn counts_from_nothing(&self) -> bool {
+        self.questions.are_prepared() && self.connection.counts_from_nothing()
+    }
+
     async fn run(&mut self) -> Result<Report, BootError> {
         let steps = self.plan.steps.clone();
-        self.host.teller.started(
-            self.record.boot,
-            steps.iter().filter(|step| !matches!(step.action, Action::Skip | Action::Background)).count(),
-        );
+        let runs = |step: &&Step| !matches!(step.action, Action::Skip | Action::Background);
+        self.host.teller.started(self.record.boot, steps.iter().filter(runs).count());
+        let components = steps.iter().filter(runs).filter_map(|step| self.loaded.components.get(step.component).cloned());
+        let mut ahead = Ahead::new(self.sandbox.clone(), components.collect::<Vec<_>>().into_iter());
         let mut running = 0;
         for (place, step) in steps.iter().enumerate() {
             let Some(component) = self.loaded.components.get(step.component) else { continue };
@@ -248,6 +247,7 @@ impl Boot<'_> {
                 _ if let Some(waiting) = self.waits(component) => waiting,
                 Action::Background => BlockReport::new(&component.manifest.id, component.manifest.kind, Outcome::Background),
                 _ => {
+                    ahead.reached(running);
                     running += 1;
                     self.host.teller.block(&component.manifest.id, running);
                     let mut report = self.block(component, step).await;

@@ -11,11 +11,12 @@ use super::{
 };
 use crate::{
     database::{
-        around::{Around, TIDY, around_query, reach_query},
+        around::{Around, around_query},
         effects::Counters,
         literal, name,
         policy::{Phase, Policy},
         simple::text,
+        touched::{TOUCHED, Touched},
     },
     ledger::Row,
     load::Component,
@@ -106,11 +107,13 @@ impl Boot<'_> {
         if worked.is_err() && self.connection.client().is_closed() {
             return worked;
         }
-        let look = format!("rollback; {}; {}", around_query(false), reach_query(&self.record.ledger.schema));
+        let look = format!("rollback; {}; {TOUCHED}", around_query(false));
         let left = self.connection.send(&look).await.map_err(failed("the session cannot be looked at"))?;
+        let (after, touched) = (Around::read(&left, 1), Touched::read(&left, 0));
+        let left_otherwise = ReportError::of_around(&before_work, &after, &touched, &self.record.ledger.schema);
         self.leave_outside().await?;
         worked?;
-        if let Some(error) = ReportError::of_around(&before_work, &left, 0).filter(|_| !self.is_leased()) {
+        if let Some(error) = left_otherwise.filter(|_| !self.is_leased()) {
             return Err(error);
         }
         let invalid: Vec<String> = self.indexes(&indexes, false).await?.iter().map(ToString::to_string).collect();
@@ -172,7 +175,8 @@ impl Boot<'_> {
         let leave = if self.is_leased() {
             "rollback".to_owned()
         } else {
-            format!("rollback; reset search_path; reset lock_timeout; reset statement_timeout; reset application_name; {TIDY}")
+            let tidy = self.connection.tidy();
+            format!("rollback; reset search_path; reset lock_timeout; reset statement_timeout; reset application_name; {tidy}")
         };
         self.connection.send(&leave).await.map(drop).map_err(|error| ReportError::of_host(&error, "the session cannot be reset"))
     }

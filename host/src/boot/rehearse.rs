@@ -14,7 +14,7 @@ use super::{
     transaction::{Begun, Broken, settings},
 };
 use crate::{
-    database::observer::Observed,
+    database::{observer::Observed, questions::Questions},
     error::BootError,
     host::Host,
     ledger::{LedgerError, Record},
@@ -58,8 +58,20 @@ async fn rehearse(host: &Host, pass: &Pass) -> Result<Rehearsal, BootError> {
     let server = connection.send("show server_version_num").await.map_err(broken)?.value().and_then(version);
     connection.send(&format!("begin isolation level read committed read write; {}", settings(host))).await.map_err(broken)?;
     let connection_to_end = connection.clone();
-    let mut boot =
-        Boot { host, loaded: &loaded, pass, plan, held: None, connection, ours, record, sandbox, started, reports: Vec::new() };
+    let mut boot = Boot {
+        host,
+        loaded: &loaded,
+        pass,
+        plan,
+        held: None,
+        connection,
+        ours,
+        record,
+        sandbox,
+        questions: Questions::plain(),
+        started,
+        reports: Vec::new(),
+    };
     let blocks = boot.rehearsed(server.as_deref()).await;
     // If the server is gone, so is the transaction: what was seen is told all the same.
     if !connection_to_end.end_with("rollback").await {

@@ -9,12 +9,15 @@ use super::{
 use crate::{
     database::{
         Connection, ResultSets,
-        around::{Around, HOST_PATH, TIDY, around_query, reach_query},
-        effects::{COUNTERS, Counters, Effects, locks_query, objects_query, read_locks, read_objects, read_youngest},
+        around::{Around, HOST_PATH},
+        effects::{COUNTERS, Counters, Effects},
         literal, name,
+        objects::{are_elsewhere, read_objects, read_youngest},
         observer::Observer,
         policy::{Phase, Policy},
+        questions::{PREPARED, read_prepared},
         session::Session,
+        touched::{TOUCHED, Touched},
     },
     host::Host,
     load::Component,
@@ -47,6 +50,17 @@ pub(super) struct Verified<'a>(Transaction<'a>);
 pub(super) struct Measured<'a> {
     pub(super) effects: Effects,
     transaction: Transaction<'a>,
+}
+
+/// When what a block did is on the server's disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Durable {
+    /// With its COMMIT.
+    AtOnce,
+    /// With the COMMIT that closes the boot, at the latest: the server writes what was committed in its order. A server that crashes
+    /// before that has lost the last blocks together with their rows in the ledger, as if they had not run yet. A thousand
+    /// blocks then wait for the disk once.
+    WithTheBoot,
 }
 
 /// A transaction that must be rolled back, and why. None if its connection is in no state to say anything.
@@ -86,16 +100,25 @@ pub(super) fn path(host: &Host) -> String {
 /// statement of a killed host runs to its end, with its locks. Servers before 14 cannot, nor can those on systems that do not
 /// tell them.
 pub(super) fn settings(host: &Host) -> String {
+    format!("{}; {STILL_THERE}", settings_alone(host))
+}
+
+/// The same, for a session that has [`STILL_THERE_IN_SESSION`].
+pub(super) fn settings_alone(host: &Host) -> String {
     let limits = &host.limits;
     format!(
         "set local search_path = {}; set local lock_timeout = {}; set local statement_timeout = {};
          set local idle_in_transaction_session_timeout = {}; set local client_min_messages = warning;
-         set local extra_float_digits = 1; set local datestyle = iso; set local intervalstyle = postgres; {STILL_THERE}",
+         set local extra_float_digits = 1; set local datestyle = iso; set local intervalstyle = postgres",
         path(host),
         limits.lock.as_millis(),
         limits.statement.as_millis(),
         (limits.wall + Duration::from_secs(60)).as_millis(),
     )
+}
+
+fn around(sets: &ResultSets, place: usize) -> Around {
+    Around::read(sets, place).and_prepared(read_prepared(sets, place - 1))
 }
 
 impl<'a> Begun<'a> {
@@ -105,16 +128,18 @@ impl<'a> Begun<'a> {
         let policy = Arc::new(Policy::new(manifest, &boot.record.ledger.schema));
         compiled(boot, component).await?;
         let mut running = start(boot, component, policy.clone(), &boot.connection)?;
+        let counted = if boot.counts_from_nothing() { "select" } else { COUNTERS };
         let begin = format!(
-            "begin isolation level read committed read write; {}; set local {}; {}; {}; {COUNTERS}",
+            "begin isolation level read committed read write; {}; set local {}; {}; {counted}; {}; {PREPARED}",
             boot.still(),
             named(boot.host, &manifest.id),
-            settings(boot.host),
-            around_query(true)
+            boot.settings(),
+            boot.questions.around()
         );
+        boot.connection.counts();
         let sets = boot.connection.send(&begin).await.map_err(|error| ReportError::of_host(&error, "BEGIN"))?;
-        running.session().enter(Phase::Work, Counters::read(&sets, 0));
-        Ok(Begun(Transaction { boot, component, running, policy, around: Around::read(&sets, 1), after: None }))
+        running.session().enter(Phase::Work, Counters::read(&sets, 2));
+        Ok(Begun(Transaction { boot, component, running, policy, around: around(&sets, 1), after: None }))
     }
 
     /// The same behind a savepoint of the rehearsal's transaction, and observed.
@@ -127,12 +152,12 @@ impl<'a> Begun<'a> {
         let policy = Arc::new(Policy::new(&component.manifest, ledger));
         compiled(boot, component).await?;
         let mut running = start(boot, component, policy.clone(), &boot.connection)?;
-        let begin = format!("savepoint {REHEARSED}; {}; {COUNTERS}; {}", around_query(true), locks_query(ledger));
+        let begin = format!("savepoint {REHEARSED}; {COUNTERS}; {TOUCHED}; {}; {PREPARED}", boot.questions.around());
         let sets = boot.connection.send(&begin).await.map_err(|error| ReportError::of_host(&error, "SAVEPOINT"))?;
         let session = running.session();
-        session.enter(Phase::Work, Counters::read(&sets, 1));
-        session.observe(Observer::new(ledger, read_locks(&sets, 0)));
-        Ok(Begun(Transaction { boot, component, running, policy, around: Around::read(&sets, 2), after }))
+        session.enter(Phase::Work, Counters::read(&sets, 3));
+        session.observe(Observer::new(ledger, Touched::read(&sets, 2).locks(ledger)));
+        Ok(Begun(Transaction { boot, component, running, policy, around: around(&sets, 1), after }))
     }
 
     /// Lets the block do its work.
@@ -165,17 +190,12 @@ impl<'a> Begun<'a> {
 
 /// Compiles a block, unless it is compiled. On a thread that may wait, so that a boot that is told to stop stops meanwhile.
 pub(super) async fn compiled(boot: &Boot<'_>, component: &Component) -> Result<(), ReportError> {
-    let bytes = component.bytes().map_err(|problem| unloadable(component, &problem))?.into_owned();
-    let (sandbox, kind, digest) = (boot.sandbox.clone(), component.manifest.kind, component.digest);
-    let compiling = tokio::task::spawn_blocking(move || sandbox.block(kind, &digest, &bytes).map(drop));
+    let (sandbox, block) = (boot.sandbox.clone(), component.clone());
+    let compiling = tokio::task::spawn_blocking(move || sandbox.block(&block).map(drop));
     match compiling.await {
         Ok(compiled) => compiled.map_err(|error| ReportError::of_block(&error, None, None)),
         Err(_) => Err(ReportError::new(ErrorClass::Sandbox, "the compiler broke")),
     }
-}
-
-fn unloadable(component: &Component, problem: &crate::load::Problem) -> ReportError {
-    ReportError::new(ErrorClass::Sandbox, format!("{} {problem}", component.origin()))
 }
 
 /// Makes a block ready to run on a connection.
@@ -187,11 +207,7 @@ pub(super) fn start(
 ) -> Result<Running, ReportError> {
     let manifest = &component.manifest;
     let limits = &boot.host.limits;
-    let bytes = component.bytes().map_err(|problem| unloadable(component, &problem))?;
-    let block = boot
-        .sandbox
-        .block(manifest.kind, &component.digest, &bytes)
-        .map_err(|error| ReportError::of_block(&error, None, None))?;
+    let block = boot.sandbox.block(component).map_err(|error| ReportError::of_block(&error, None, None))?;
     let mut session = Session::new(connection.clone(), policy, limits.clone(), manifest.budget.statements);
     session.tell(boot.host.teller.clone());
     let wall = manifest.budget.time().map_or(limits.wall, |time| time.min(limits.wall));
@@ -246,24 +262,42 @@ impl<'a> Transaction<'a> {
         let ledger = &self.boot.record.ledger.schema;
         // The look at what it provides comes last: its own locks are none of the block's.
         let provides = provided(&self.component.manifest);
+        let questions = self.boot.questions;
+        // What has to say more than most may do more than most.
+        let everywhere = !self.component.manifest.allow.is_empty();
+        // What a block puts off to COMMIT is its doing too, and is not to see the text of what the host sends with COMMIT.
         let ask = format!(
-            "{before}; {}; {}; {COUNTERS}; {}; {}; {}",
-            around_query(true),
-            reach_query(ledger),
-            locks_query(ledger),
-            objects_query(ledger, self.after),
+            "{before}; set constraints all immediate; {}; {PREPARED}; {}; {}; {}",
+            questions.around(),
+            questions.touched(),
+            questions.objects(self.after, everywhere),
             provides.query()
         );
         let sets = match self.boot.connection.send(&ask).await {
             Ok(sets) => sets,
-            Err(error) => return Err(self.broken(ReportError::of_host(&error, "what the block did cannot be measured"))),
+            Err(error) => {
+                let deferred = error.code().is_some_and(|code| code.code().starts_with("23"));
+                let doing =
+                    if deferred { "what was put off to the block's end" } else { "what the block did cannot be measured" };
+                return Err(self.broken(ReportError::of_host(&error, doing)));
+            }
         };
-        if let Some(error) = ReportError::of_around(&self.around, &sets, 4) {
+        let touched = Touched::read(&sets, 2);
+        if let Some(error) = ReportError::of_around(&self.around, &around(&sets, 3), &touched, ledger) {
             return Err(self.broken(error));
         }
-        let rows = Counters::read(&sets, 3).since(self.running.session().counters());
-        let youngest = read_youngest(&sets, 1).max(self.after);
-        let effects = Effects { rows, locks: read_locks(&sets, 2), objects: read_objects(&sets, 1), youngest };
+        let rows = touched.counters().since(self.running.session().counters());
+        let again = if are_elsewhere(&sets, 1) && !everywhere {
+            match self.boot.connection.send(&questions.objects(self.after, true)).await {
+                Ok(again) => Some(again),
+                Err(error) => return Err(self.broken(ReportError::of_host(&error, "what the block did cannot be measured"))),
+            }
+        } else {
+            None
+        };
+        let (objects, place) = again.as_ref().map_or((&sets, 1), |again| (again, 0));
+        let youngest = read_youngest(objects, place).max(self.after);
+        let effects = Effects { rows, locks: touched.locks(ledger), objects: read_objects(objects, place, ledger), youngest };
         let existing = provides.read(&sets, 0);
         match self.forbidden(&effects).or_else(|| ReportError::of_provides(&self.component.manifest, &existing)) {
             Some(error) => Err(Broken { effects: Some(effects), ..self.broken(error) }),
@@ -274,7 +308,7 @@ impl<'a> Transaction<'a> {
 
 impl<'a> Measured<'a> {
     /// Ends the transaction. What is to be recorded rides with COMMIT.
-    pub(super) async fn commit(self, record: Option<&str>) -> Result<Transaction<'a>, Broken<'a>> {
+    pub(super) async fn commit(self, record: Option<&str>, durable: Durable) -> Result<Transaction<'a>, Broken<'a>> {
         let mut transaction = self.transaction;
         // Without the lock, another replica may be running the same block. The fence is the same question to the server,
         // which knows for certain.
@@ -283,22 +317,24 @@ impl<'a> Measured<'a> {
         }
         // Behind a pooler another session gets this one's connection next, with what is prepared on it.
         transaction.running.session().forget();
-        // A trigger that a block put off to COMMIT could read the text of what is sent with it: it has its turn before.
-        if transaction.boot.walled()
-            && let Err(error) = transaction.boot.connection.send("set constraints all immediate").await
-        {
-            return Err(transaction.broken(ReportError::of_host(&error, "COMMIT")));
-        }
+        let commit = match durable {
+            Durable::AtOnce => "commit",
+            Durable::WithTheBoot => "set local synchronous_commit = off; commit",
+        };
+        let tidy = transaction.boot.connection.tidy();
         let end = match record {
-            None => format!("commit; {TIDY}"),
+            None => format!("commit; {tidy}"),
             Some(record) => match transaction.boot.admitted(record).await {
                 // The host's own statements find PostgreSQL's functions and nobody else's.
-                Ok(record) => format!("{HOST_PATH}; {record}; commit; {TIDY}"),
+                Ok(record) => format!("{HOST_PATH}; {record}; {commit}; {tidy}"),
                 Err(error) => return Err(transaction.broken(error)),
             },
         };
         match transaction.boot.connection.send(&end).await {
-            Ok(_) => Ok(transaction),
+            Ok(_) => {
+                transaction.boot.connection.tidied();
+                Ok(transaction)
+            }
             Err(error) => Err(transaction.broken(ReportError::of_host(&error, "COMMIT"))),
         }
     }
@@ -378,12 +414,19 @@ impl<'a> Transaction<'a> {
     /// Rolls back, whatever state it is in, and records what is to be recorded. False if the connection had to be given up.
     // Not `&self`: a guest's store is not Sync, and the boot's future is to be Send.
     pub(super) async fn roll_back(&mut self, record: &str) -> bool {
+        let tidy = self.boot.connection.tidy();
         if self.boot.walled() {
-            let undone = self.undo(format!("rollback; {TIDY}")).await;
+            let undone = self.undo(format!("rollback; {tidy}")).await;
+            if undone {
+                self.boot.connection.tidied();
+            }
             self.boot.tell(record).await;
             return undone;
         }
-        let undone = self.undo(format!("rollback; {TIDY}; {record}")).await;
+        let undone = self.undo(format!("rollback; {tidy}; {record}")).await;
+        if undone {
+            self.boot.connection.tidied();
+        }
         // The server rolls back what a connection leaves that is gone.
         if !undone && self.boot.connection.client().is_closed() {
             self.boot.tell(record).await;

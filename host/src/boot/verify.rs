@@ -13,7 +13,7 @@ use crate::{
     host::Host,
     ledger::LedgerError,
     plan::Standing,
-    report::{ErrorClass, ReportError},
+    report::ReportError,
 };
 use plinth_manifest::Kind;
 use serde::Serialize;
@@ -74,12 +74,8 @@ pub(crate) async fn verify(host: &Host) -> Result<Verification, BootError> {
         }
         connection.send(&begin).await.map_err(unreadable)?;
         let mut report = CheckReport { id: manifest.id.to_string(), kind: manifest.kind, conditions: 0, error: None };
-        let compiled =
-            component.bytes().map_err(|problem| ReportError::new(ErrorClass::Sandbox, problem.to_string())).and_then(|bytes| {
-                sandbox.block(manifest.kind, &component.digest, &bytes).map_err(|error| ReportError::of_block(&error, None, None))
-            });
-        match compiled {
-            Err(error) => report.error = Some(error),
+        match sandbox.block(component) {
+            Err(error) => report.error = Some(ReportError::of_block(&error, None, None)),
             Ok(block) => {
                 let policy = Arc::new(Policy::new(manifest, &host.ledger.schema));
                 let session = Session::new(connection.clone(), policy, host.limits.clone(), manifest.budget.statements);

@@ -9,7 +9,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 #[command(
     name = "plinth",
     version,
-    after_help = "Exit codes: 0 done; 1 a block or the database failed; 2 wrong usage or input; 3 (plan, status, baseline) something is pending or deferred; 130 interrupted. After `run … -- COMMAND` its own; 126 or 127 if it cannot be started."
+    after_help = "Exit codes: 0 done; 1 a block or the database failed; 2 wrong usage or input; 3 (plan, status, baseline) something is pending or deferred, (compare) something differs; 130 interrupted. After `run … -- COMMAND` its own; 126 or 127 if it cannot be started."
 )]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -113,6 +113,14 @@ pub(super) enum Command {
     Pack(super::pack::PackArguments),
     /// Build the components of a block's crate, or of a folder of crates
     Build(super::build::BuildArguments),
+    /// Put the components of a folder into one file, in the order in which they run: a boot reads its index and what runs
+    Bundle(super::bundle::BundleArguments),
+    /// Put code for this machine's kind of processor into a bundle, so that a boot compiles nothing
+    Compile(super::bundle::CompileArguments),
+    /// Tell which blocks were added (+), removed (-) or changed (~) between two bundles or folders; exit code 3 if any was
+    Compare(super::bundle::CompareArguments),
+    /// Write the components of a bundle into a folder, a file per block
+    Unpack(super::bundle::UnpackArguments),
     /// Write the lock file of a folder of components: what `--locked` insists on; needs no database
     Lock {
         /// The folder with the components, a file per block
@@ -127,12 +135,12 @@ pub(super) enum Command {
         /// The file for the secret half
         file: PathBuf,
     },
-    /// Sign components: write FILE.sig beside each
+    /// Sign components, or bundles as a whole: write FILE.sig beside each
     Sign {
         /// The key that `plinth key` made
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
-        /// The components
+        /// The components, or bundles
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
@@ -147,9 +155,9 @@ pub(super) enum Command {
         #[arg(long, value_name = "TEXT")]
         title: Option<String>,
     },
-    /// Tell what a component file says about itself; needs no database
+    /// Tell what a component file says about itself, or list a bundle; needs no database
     Inspect {
-        /// The component
+        /// The component, or the bundle
         file: PathBuf,
         /// How to print it
         #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -159,8 +167,8 @@ pub(super) enum Command {
 
 #[derive(Debug, Args)]
 pub(super) struct Shared {
-    /// The folder with the components, a file per block
-    #[arg(long, env = "PLINTH_BLOCKS", value_name = "DIR", default_value = "blocks")]
+    /// The folder with the components, a file per block, or a bundle
+    #[arg(long, env = "PLINTH_BLOCKS", value_name = "PATH", default_value = "blocks")]
     blocks: PathBuf,
     /// The database, such as postgres://user:password@host/name?sslmode=require
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
@@ -177,7 +185,7 @@ pub(super) struct Shared {
     /// Refuse any set of blocks but the one of the lock file
     #[arg(long, env = "PLINTH_LOCKED", value_parser = clap::builder::FalseyValueParser::new())]
     locked: bool,
-    /// The lock file [default: plinth.lock in the folder with the components]
+    /// The lock file [default: plinth.lock in the folder with the components, or beside the bundle]
     #[arg(long, env = "PLINTH_LOCK_FILE", value_name = "FILE")]
     lock_file: Option<PathBuf>,
     /// The keys of teams: refuse components that are not signed by their own team's
@@ -298,7 +306,9 @@ impl Shared {
                 tracing::error!(%error, "a limit cannot be set");
             }
         }
-        let lock_file = self.lock_file.unwrap_or_else(|| self.blocks.join("plinth.lock"));
+        let is_bundle = self.blocks.is_file();
+        let beside = if is_bundle { self.blocks.with_file_name("plinth.lock") } else { self.blocks.join("plinth.lock") };
+        let lock_file = self.lock_file.unwrap_or(beside);
         let mut host = Host::new(database);
         if self.locked {
             host = host.locked(lock_file);
@@ -306,8 +316,8 @@ impl Shared {
         if let Some(keys) = keys {
             host = host.keys(keys);
         }
+        let host = if is_bundle { host.bundle(self.blocks) } else { host.folder(self.blocks) };
         let host = host
-            .folder(self.blocks)
             .expect(self.expect)
             .accept_removal(self.accept_removal)
             .application(self.application)

@@ -1,7 +1,7 @@
 //! `plinth inspect`: a component without a database.
 
-use super::{arguments::Format, print};
-use crate::{Component, Interfaces, Limits};
+use super::{arguments::Format, bundle, print};
+use crate::{Component, Interfaces, Limits, LoadError};
 use plinth_manifest::Manifest;
 use serde::Serialize;
 use std::path::Path;
@@ -18,6 +18,9 @@ pub(super) struct Inspected {
 }
 
 pub(super) fn inspect(file: &Path, format: Format) -> u8 {
+    if crate::load::is_bundle(file).unwrap_or(false) {
+        return told(bundle::listed(file), format, print::listed);
+    }
     let inspected = Component::from_file(file, Limits::default().component_bytes).and_then(|component| {
         Ok(Inspected {
             file: component.origin(),
@@ -27,11 +30,15 @@ pub(super) fn inspect(file: &Path, format: Format) -> u8 {
             manifest: component.manifest,
         })
     });
-    match inspected {
-        Ok(inspected) => {
+    told(inspected, format, print::inspected)
+}
+
+fn told<T: Serialize>(found: Result<T, LoadError>, format: Format, table: impl FnOnce(&T)) -> u8 {
+    match found {
+        Ok(found) => {
             match format {
-                Format::Json => print::json(&inspected),
-                Format::Table => print::inspected(&inspected),
+                Format::Json => print::json(&found),
+                Format::Table => table(&found),
             }
             0
         }

@@ -4,6 +4,7 @@ mod arguments;
 mod bar;
 mod baseline;
 mod build;
+mod bundle;
 mod database;
 mod handover;
 mod inspect;
@@ -121,6 +122,10 @@ async fn command(command: Command) -> u8 {
         Command::Test(arguments) => test::test(arguments).await,
         Command::Pack(arguments) => pack::pack(&arguments),
         Command::Build(arguments) => build::command(&arguments),
+        Command::Bundle(arguments) => bundle::bundle(&arguments),
+        Command::Compile(arguments) => bundle::compile(&arguments),
+        Command::Compare(arguments) => bundle::compare(&arguments),
+        Command::Unpack(arguments) => bundle::unpack(&arguments),
         Command::Lock { blocks, lock_file } => supply::lock(&blocks, lock_file),
         Command::Key { file } => supply::key(&file),
         Command::Sign { key, files } => supply::signed(&key, &files),

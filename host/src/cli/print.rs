@@ -1,7 +1,7 @@
 //! What people and programs read. Results go to standard output, errors to standard error.
 #![allow(clippy::print_stdout)]
 
-use super::{arguments::Format, inspect::Inspected};
+use super::{arguments::Format, bundle::Listed, inspect::Inspected};
 use crate::{
     BlockReport, BootError, ErrorClass, ObjectChange, Outcome, Preview, PreviewAction, Report, ReportError, Status, Verification,
     report::rows_told,
@@ -316,6 +316,23 @@ pub(super) fn verification(found: &Verification) {
 }
 
 /// Prints what a component says about itself.
+/// A bundle's blocks, in the order in which they run.
+pub(super) fn listed(bundle: &Listed) {
+    let mut table = table(&["block", "kind", "bytes", "code", "signed", "sha256"]);
+    for block in &bundle.blocks {
+        table.add_row([
+            block.id.clone(),
+            block.kind.to_owned(),
+            block.bytes.to_string(),
+            block.code_bytes.map_or_else(|| "-".to_owned(), |bytes| bytes.to_string()),
+            if block.signed { "yes" } else { "no" }.to_owned(),
+            block.digest.get(..12).unwrap_or_default().to_owned(),
+        ]);
+    }
+    say(&trimmed(&table));
+    say(&format!("{}: {} blocks, {} bytes", bundle.file, bundle.blocks.len(), bundle.bytes));
+}
+
 pub(super) fn inspected(inspected: &Inspected) {
     let manifest = &inspected.manifest;
     let list = |items: Vec<String>| if items.is_empty() { "-".to_owned() } else { items.join(", ") };

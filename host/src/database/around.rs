@@ -1,6 +1,6 @@
 //! What a block must leave as it is. The policy refuses what it can see; this is compared around the block, whatever it did.
 
-use super::{ResultSets, literal, simple::text};
+use super::{Connection, ResultSets, literal, simple::text};
 
 /// Settings that change whom a block's successors run as, what they mean or what the host measures. All of them can be read by
 /// anybody; what a server does not know is NULL before and after.
@@ -58,6 +58,12 @@ impl Around {
         Around(names.enumerate().map(|(at, name)| (name, text(row, at).map(str::to_owned))).collect())
     }
 
+    /// With the host's questions as they are prepared: see [`PREPARED`](super::questions::PREPARED).
+    pub(crate) fn and_prepared(mut self, prepared: Option<String>) -> Around {
+        self.0.push(("what the host has prepared".to_owned(), prepared));
+        self
+    }
+
     /// The first part that is another one now.
     pub(crate) fn changed<'a>(&self, now: &'a Around) -> Option<&'a str> {
         if self.0.len() != now.0.len() || now.0.is_empty() {
@@ -67,31 +73,17 @@ impl Around {
     }
 }
 
-/// Asks what a block holds that it must not: advisory locks, which a rollback does not release, and locks on the ledger that
-/// are stronger than a look.
-pub(crate) fn reach_query(ledger: &str) -> String {
-    format!(
-        "select coalesce(bool_or(l.locktype = 'advisory'), false), coalesce(bool_or(l.locktype = 'relation' and l.mode <> 'AccessShareLock'
-                and l.relation in (select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = {})), false)
-         from pg_locks l where l.pid = pg_backend_pid() and l.locktype in ('advisory', 'relation')
-           and l.database = (select oid from pg_database where datname = current_database())",
-        literal(ledger)
-    )
-}
-
-/// What it holds.
-pub(crate) fn read_reach(sets: &ResultSets, place: usize) -> Option<&'static str> {
-    let row = sets.set_from_end(place).first()?;
-    match (text(row, 0), text(row, 1)) {
-        (Some("t"), _) => Some("the block holds an advisory lock"),
-        (_, Some("t")) => Some("the block reached into the ledger"),
-        _ => None,
-    }
-}
-
 /// After a block's transaction: whatever it left in the session although the policy refuses it, so that the next block meets
 /// nothing of it. Inside a transaction of its own, after COMMIT or ROLLBACK.
-pub(crate) const TIDY: &str = "close all; unlisten *; discard temp; select pg_advisory_unlock_all()";
+const TIDY: &str = "close all; unlisten *; discard temp; select pg_advisory_unlock_all()";
+
+impl Connection {
+    /// What tidies the session after a block. Where the server can, it also counts anew for the next one: see
+    /// [`Connection::counts_from_nothing`].
+    pub(crate) fn tidy(&self) -> String {
+        if self.flushes() { format!("{TIDY}, pg_stat_force_next_flush()") } else { TIDY.to_owned() }
+    }
+}
 
 /// Before the host's own statements in a block's transaction.
 pub(crate) const HOST_PATH: &str = "set local search_path = pg_catalog, pg_temp";

@@ -7,7 +7,13 @@ use super::{
     url,
 };
 use socket2::TcpKeepalive;
-use std::{io, path::PathBuf, pin::pin, time::Duration};
+use std::{
+    io,
+    path::PathBuf,
+    pin::pin,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 use tokio::{
     net::{TcpStream, UnixStream},
     sync::OnceCell,
@@ -181,20 +187,22 @@ impl Database {
         let host = server.to_string();
         let refused = |source| ConnectError::Refused { host: host.clone(), source };
         let trips = RoundTrips::default();
-        let (client, driver) =
+        let (client, driver, version) =
             match server.open().await.map_err(|source| ConnectError::Unreachable { host: host.clone(), source })? {
                 Socket::Unix(socket) => {
                     let mut plain = config.clone();
                     plain.ssl_mode(SslMode::Disable);
                     let (client, connection) =
                         plain.connect_raw(Counted::new(socket, trips.clone()), NoTls).await.map_err(refused)?;
-                    (client, tokio::spawn(drive(connection)))
+                    let version = connection.parameter("server_version").map(str::to_owned);
+                    (client, tokio::spawn(drive(connection)), version)
                 }
                 Socket::Tcp(socket) => {
                     let tls = self.tls(&server)?;
                     let (client, connection) =
                         config.connect_raw(Counted::new(socket, trips.clone()), tls).await.map_err(refused)?;
-                    (client, tokio::spawn(drive(connection)))
+                    let version = connection.parameter("server_version").map(str::to_owned);
+                    (client, tokio::spawn(drive(connection)), version)
                 }
             };
         if self.config.get_target_session_attrs() == TargetSessionAttrs::ReadWrite {
@@ -207,7 +215,18 @@ impl Database {
         }
         trips.reset();
         let driver = driver.abort_handle();
-        Ok(Connection { client, driver, trips, database: self.clone(), server, process: OnceCell::new() })
+        let major = version.and_then(|version| version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
+        Ok(Connection {
+            client,
+            driver,
+            trips,
+            database: self.clone(),
+            server,
+            process: OnceCell::new(),
+            major: major.unwrap_or_default(),
+            counts_from_nothing: AtomicBool::new(true),
+            asked: AtomicBool::new(false),
+        })
     }
 
     fn tls(
@@ -296,11 +315,50 @@ pub(crate) struct Connection {
     database: Database,
     server: Server,
     process: OnceCell<Option<i32>>,
+    /// The server's major version.
+    major: u32,
+    counts_from_nothing: AtomicBool,
+    asked: AtomicBool,
 }
 
 impl Connection {
     pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Whether the server can be asked to flush the session's counters: since version 15.
+    pub(super) fn flushes(&self) -> bool {
+        self.major >= 15
+    }
+
+    /// Whether the session's counters of changed rows hold nothing of an earlier block: none ran, or they were flushed since.
+    pub(crate) fn counts_from_nothing(&self) -> bool {
+        self.counts_from_nothing.load(Ordering::Relaxed)
+    }
+
+    /// A block runs now.
+    pub(crate) fn counts(&self) {
+        self.counts_from_nothing.store(false, Ordering::Relaxed);
+    }
+
+    /// The session was [tidied](Connection::tidy).
+    pub(crate) fn tidied(&self) {
+        self.counts_from_nothing.store(self.flushes(), Ordering::Relaxed);
+    }
+
+    /// Whether the host's questions are prepared in this session.
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn asked(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it goes to the servers of another address, or of the same for another role.
+    pub(crate) fn is_at(&self, database: &Database) -> bool {
+        let place = |config: &Config| (config.get_hosts().to_vec(), config.get_hostaddrs().to_vec(), config.get_ports().to_vec());
+        place(&self.database.config) == place(&database.config)
     }
 
     /// Round trips since it was opened.

@@ -11,9 +11,12 @@ mod url;
 pub(crate) mod around;
 pub(crate) mod catalog;
 pub(crate) mod effects;
+pub(crate) mod objects;
 pub(crate) mod observer;
 pub(crate) mod policy;
+pub(crate) mod questions;
 pub(crate) mod session;
+pub(crate) mod touched;
 pub(crate) mod value;
 
 pub(crate) use connect::{Canceller, Connection};

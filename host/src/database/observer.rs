@@ -5,7 +5,7 @@
 
 use super::{
     Connection,
-    effects::{locks_query, read_locks},
+    touched::{TOUCHED, Touched},
     value::{self, Raw, parameters},
 };
 use crate::report::{Estimate, HeldLock, Lock, RehearsedStatement};
@@ -16,7 +16,7 @@ use std::{
 
 /// What was seen of one block.
 pub(crate) struct Observer {
-    locks_query: String,
+    ledger: String,
     started: Instant,
     /// What looking took, which is not the block's time.
     looking: Duration,
@@ -33,7 +33,7 @@ impl Observer {
     /// Begins to observe a block on a connection whose transaction holds some locks.
     pub(crate) fn new(ledger: &str, before: Vec<Lock>) -> Observer {
         Observer {
-            locks_query: locks_query(ledger),
+            ledger: ledger.to_owned(),
             started: Instant::now(),
             looking: Duration::ZERO,
             before,
@@ -68,9 +68,9 @@ impl Observer {
         let looked = Instant::now();
         // A transaction that failed cannot be asked, and its locks go with the block's savepoint.
         if rows.is_some()
-            && let Ok(sets) = connection.send(&self.locks_query).await
+            && let Ok(sets) = connection.send(TOUCHED).await
         {
-            for lock in read_locks(&sets, 0) {
+            for lock in Touched::read(&sets, 0).locks(&self.ledger) {
                 if !self.before.contains(&lock) && !self.since.iter().any(|(known, _)| *known == lock) {
                     self.since.push((lock, began));
                 }

@@ -12,6 +12,15 @@ pub enum Problem {
     /// It cannot be read.
     #[error("cannot be read: {0}")]
     Unreadable(#[source] io::Error),
+    /// It cannot be written.
+    #[error("cannot be written: {0}")]
+    Unwritable(#[source] io::Error),
+    /// A block of it cannot be compiled.
+    #[error("a block cannot be compiled: {0}")]
+    NotCompiled(String),
+    /// It is no bundle, or a damaged one.
+    #[error("is no bundle that can be read: {0}; `plinth bundle` makes one")]
+    NoBundle(String),
     /// It is larger than a component may be.
     #[error("has {size} bytes, a component may have {most}")]
     TooLarge {

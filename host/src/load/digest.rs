@@ -1,10 +1,11 @@
 //! SHA-256, so that `sha256sum FILE` gives the same.
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 
 /// The SHA-256 of a component or of a set of them. Prints as 64 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
@@ -21,6 +22,10 @@ impl Digest {
             hasher.update(digest.0);
         }
         Digest(hasher.finalize().into())
+    }
+
+    pub(super) fn from_bytes(bytes: [u8; 32]) -> Digest {
+        Digest(bytes)
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {

@@ -1,6 +1,6 @@
 //! `plinth.lock`: the blocks that were reviewed, by id and digest, with who provides what. `run --locked` insists on it.
 
-use super::{Components, LoadError, Problem};
+use super::{Components, Digest, LoadError, Problem};
 use serde::Deserialize;
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
@@ -40,24 +40,23 @@ impl LockFile {
         if lock.version == VERSION { Ok(lock) } else { Err(Problem::NoLock(format!("version {} is not known", lock.version))) }
     }
 
-    /// Holds a set of components against it: all differences at once.
-    pub(crate) fn check(&self, path: &Path, components: &Components) -> Result<(), LoadError> {
+    /// Holds a set of blocks against it, ids and digests: all differences at once.
+    pub(crate) fn check<'a>(&self, path: &Path, blocks: impl Iterator<Item = (&'a str, Digest)>) -> Result<(), LoadError> {
         let mut locked: BTreeMap<&str, &Locked> = self.block.iter().map(|block| (&*block.id, block)).collect();
         let mut problems = Vec::new();
-        for component in components.iter() {
-            let problem = match locked.remove(&*component.manifest.id) {
-                None => Problem::NotLocked { id: component.manifest.id.to_string() },
-                Some(block) if block.digest != component.digest.to_string() => Problem::LockedOtherwise {
-                    id: block.id.clone(),
-                    locked: block.digest.clone(),
-                    found: component.digest.to_string(),
-                },
-                Some(_) => continue,
-            };
-            problems.push((component.origin(), problem));
+        for (id, digest) in blocks {
+            let found = digest.to_string();
+            match locked.remove(id) {
+                None => problems.push(Problem::NotLocked { id: id.to_owned() }),
+                Some(block) if block.digest != found => {
+                    let (id, locked) = (block.id.clone(), block.digest.clone());
+                    problems.push(Problem::LockedOtherwise { id, locked, found });
+                }
+                Some(_) => {}
+            }
         }
-        let gone = locked.into_keys().map(|id| (path.display().to_string(), Problem::LockedAndGone { id: id.to_owned() }));
-        problems.extend(gone);
+        problems.extend(locked.into_keys().map(|id| Problem::LockedAndGone { id: id.to_owned() }));
+        let problems: Vec<_> = problems.into_iter().map(|problem| (path.display().to_string(), problem)).collect();
         if problems.is_empty() { Ok(()) } else { Err(LoadError(problems)) }
     }
 }
@@ -98,18 +97,22 @@ mod tests {
         Components::planned(ids.iter().map(|id| Component::planned(Manifest::parse(&text(id)).unwrap())).collect())
     }
 
+    fn ids(set: &Components) -> impl Iterator<Item = (&str, Digest)> {
+        set.iter().map(|component| (&*component.manifest.id, component.digest))
+    }
+
     #[test]
     fn a_set_is_as_its_lock_file_says_it() {
         let set = components(&["a", "b"]);
         let lock = LockFile::parse(&set.lock_file()).unwrap();
         assert_eq!(lock.block[0].team.as_deref(), Some("a \"b\""));
         assert_eq!(lock.block[0].provides.len(), 1);
-        lock.check(Path::new("plinth.lock"), &set).unwrap();
-        let error = lock.check(Path::new("plinth.lock"), &components(&["b", "c"])).unwrap_err().to_string();
+        lock.check(Path::new("plinth.lock"), ids(&set)).unwrap();
+        let error = lock.check(Path::new("plinth.lock"), ids(&components(&["b", "c"]))).unwrap_err().to_string();
         assert!(error.contains("c is not in the lock file") && error.contains("plinth.lock: names a,"), "{error}");
         let mut other = lock.clone();
         other.block[0].digest = "00".into();
-        assert!(other.check(Path::new("plinth.lock"), &set).unwrap_err().to_string().contains("00"));
+        assert!(other.check(Path::new("plinth.lock"), ids(&set)).unwrap_err().to_string().contains("00"));
     }
 
     #[test]

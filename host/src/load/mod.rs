@@ -1,20 +1,31 @@
-//! From a folder to blocks: list, digest, read the manifest, check imports and exports. Nothing is compiled.
+//! From a folder or a bundle to blocks: list, digest, read the manifest, check imports and exports. Nothing is compiled.
 
+mod bundle;
 mod component;
 mod digest;
+mod index;
+mod listing;
 mod lock;
+pub(crate) mod private;
+mod seen;
 mod signature;
 
+pub use bundle::{Bundle, Bundled};
+pub(crate) use bundle::{Compiled, is_bundle};
 pub use component::Problem;
 pub(crate) use component::is_interface;
 pub use digest::Digest;
+pub(crate) use index::Index;
+pub(crate) use listing::Listing;
 pub(crate) use lock::LockFile;
+pub(crate) use seen::Seen;
+use signature::signature_beside;
 pub use signature::{KeyError, Keys, make_key, sign};
 
 use plinth_manifest::Manifest;
 use std::{
     borrow::Cow,
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     fmt, fs, io,
     path::{Path, PathBuf},
     thread,
@@ -38,6 +49,7 @@ pub struct Component {
 enum Source {
     File(PathBuf),
     Bytes { name: String, bytes: Cow<'static, [u8]> },
+    Bundle { bundle: Bundle, place: usize },
 }
 
 impl fmt::Display for Source {
@@ -45,6 +57,7 @@ impl fmt::Display for Source {
         match self {
             Source::File(path) => path.display().fmt(f),
             Source::Bytes { name, .. } => f.write_str(name),
+            Source::Bundle { bundle, .. } => f.write_str(bundle.name()),
         }
     }
 }
@@ -58,6 +71,10 @@ pub struct Components(Vec<Component>);
 pub struct LoadError(Vec<(String, Problem)>);
 
 impl LoadError {
+    pub(crate) fn one(file: String, problem: Problem) -> LoadError {
+        LoadError(vec![(file, problem)])
+    }
+
     /// The problems, with the file or name each belongs to.
     pub fn problems(&self) -> impl Iterator<Item = (&str, &Problem)> {
         self.0.iter().map(|(file, problem)| (file.as_str(), problem))
@@ -95,20 +112,13 @@ impl Components {
     ///
     /// All problems of all files at once.
     pub fn from_signed_folder(folder: &Path, most_bytes: u64, keys: Option<&Keys>) -> Result<Components, LoadError> {
-        let unreadable = |error: io::Error| LoadError(vec![(folder.display().to_string(), Problem::Unreadable(error))]);
-        let mut paths = Vec::new();
-        for entry in fs::read_dir(folder).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
-            if path.extension().is_some_and(|extension| extension == "wasm") {
-                paths.push(path);
-            }
-        }
-        paths.sort_unstable();
+        let paths =
+            wasm_files(folder).map_err(|error| LoadError::one(folder.display().to_string(), Problem::Unreadable(error)))?;
         let loaded = in_parallel(&paths, |path| {
             let bytes = read(path, most_bytes)?;
             let digest = Digest::of(&bytes);
             // Before anything of the file is read that somebody else could have written.
-            let signers = keys.map(|keys| keys.signers(&digest, path)).transpose()?;
+            let signers = keys.map(|keys| keys.signers(&digest, signature_beside(path).as_deref())).transpose()?;
             let manifest = component::inspect(&bytes)?;
             if let Some(signers) = signers {
                 Keys::of_team(manifest.team.as_deref(), &signers)?;
@@ -116,6 +126,34 @@ impl Components {
             Ok(Component { manifest, digest, source: Source::File(path.clone()) })
         });
         Components::collect(paths.iter().map(|path| path.display().to_string()).zip(loaded))
+    }
+
+    /// Loads the blocks of a bundle: their manifests, and nothing else of them. With keys, the bundle must be signed as a whole by who may
+    /// sign bundles, or each component by its team; then each is read, since only they are signed.
+    ///
+    /// # Errors
+    ///
+    /// All problems of all blocks at once.
+    pub fn from_bundle(bundle: &Bundle, most_bytes: u64, keys: Option<&Keys>) -> Result<Components, LoadError> {
+        // What the program carries is trusted as the program is.
+        let keys = keys.filter(|_| !bundle.is_carried());
+        let vouched = keys.map(|keys| keys.vouch(bundle));
+        let bundle = vouched.map_or_else(|| bundle.clone(), |vouched| bundle.vouched(vouched));
+        let places: Vec<usize> = (0..bundle.len()).collect();
+        let loaded = in_parallel(&places, |place| {
+            let digest = bundle.digest_of(*place).unwrap_or_default();
+            let manifest = match keys.filter(|_| vouched == Some(false)) {
+                None => bundle.manifest(*place)?,
+                Some(keys) => {
+                    let signers = keys.signers(&digest, bundle.signature_of(*place))?;
+                    let manifest = component::inspect(&bundle.component(*place, most_bytes)?)?;
+                    Keys::of_team(manifest.team.as_deref(), &signers)?;
+                    manifest
+                }
+            };
+            Ok(Component { manifest, digest, source: Source::Bundle { bundle: bundle.clone(), place: *place } })
+        });
+        Components::collect(bundle.blocks().map(|block| format!("{}, {}", bundle.name(), block.id)).zip(loaded))
     }
 
     /// Loads components that the program carries, such as `include_bytes!`. The names are for errors.
@@ -184,14 +222,12 @@ impl Components {
         if !problems.is_empty() {
             return Err(LoadError(problems));
         }
-        components.sort_unstable_by(|a, b| a.manifest.id.cmp(&b.manifest.id));
-        Ok(Components(components))
+        Ok(Components::sorted(components))
     }
 
-    /// Those of the given ids that are not there.
-    pub(crate) fn missing<'a>(&self, expected: &'a BTreeSet<String>) -> Vec<&'a str> {
-        let there: BTreeSet<&str> = self.0.iter().map(|component| &*component.manifest.id).collect();
-        expected.iter().map(String::as_str).filter(|id| !there.contains(id)).collect()
+    fn sorted(mut components: Vec<Component>) -> Components {
+        components.sort_unstable_by(|a, b| a.manifest.id.cmp(&b.manifest.id));
+        Components(components)
     }
 
     #[cfg(test)]
@@ -262,10 +298,36 @@ impl Component {
         self.bytes().and_then(|bytes| component::interfaces(&bytes)).map_err(|problem| LoadError(vec![(self.origin(), problem)]))
     }
 
+    /// Its code for an engine, if it came with any that may be trusted.
+    pub(crate) fn code(&self, engine: u64) -> Option<Vec<u8>> {
+        match &self.source {
+            Source::Bundle { bundle, place } => bundle.code(*place, engine),
+            Source::File(_) | Source::Bytes { .. } => None,
+        }
+    }
+
+    /// The file that it is.
+    fn path(&self) -> Option<&Path> {
+        match &self.source {
+            Source::File(path) => Some(path),
+            Source::Bytes { .. } | Source::Bundle { .. } => None,
+        }
+    }
+
+    /// The signature that came with it.
+    pub(crate) fn signature(&self) -> Option<String> {
+        match &self.source {
+            Source::File(path) => signature_beside(path),
+            Source::Bytes { .. } => None,
+            Source::Bundle { bundle, place } => bundle.signature_of(*place).map(str::to_owned),
+        }
+    }
+
     /// The bytes, certainly those that were planned with.
     pub(crate) fn bytes(&self) -> Result<Cow<'_, [u8]>, Problem> {
         match &self.source {
             Source::Bytes { bytes, .. } => Ok(Cow::Borrowed(bytes)),
+            Source::Bundle { bundle, place } => bundle.component(*place, u64::MAX),
             Source::File(path) => {
                 let bytes = fs::read(path).map_err(Problem::Unreadable)?;
                 if Digest::of(&bytes) != self.digest {
@@ -278,6 +340,19 @@ impl Component {
 }
 
 pub use component::Interfaces;
+
+/// The components of a folder, in the order of their names.
+fn wasm_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "wasm") {
+            paths.push(path);
+        }
+    }
+    paths.sort_unstable();
+    Ok(paths)
+}
 
 fn read(path: &Path, most_bytes: u64) -> Result<Vec<u8>, Problem> {
     let size = fs::metadata(path).map_err(Problem::Unreadable)?.len();

@@ -1,9 +1,9 @@
 //! Who made a component: an ed25519 signature beside it, `FILE.sig`, checked before anything of the component is read.
 //!
-//! The keys file says which team a key belongs to. A key signs its own team's blocks and no others', so that a team that was broken
+//! A bundle may be signed as a whole, by a key for bundles. The keys file says which team a key belongs to. A key signs its own team's blocks and no others', so that a team that was broken
 //! into changes nothing but its own.
 
-use super::{Digest, Problem};
+use super::{Bundle, Digest, Problem, bundle};
 use ring::{
     rand::SystemRandom,
     signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey},
@@ -14,9 +14,15 @@ use std::{collections::BTreeMap, fs, path::Path};
 /// What is signed begins with this, so that a signature means a block and nothing else.
 const PURPOSE: &[u8] = b"plinth block 1\0";
 
-/// The keys that blocks may be signed with, by team.
+/// What is signed of a bundle begins with this.
+const BUNDLE: &[u8] = b"plinth bundle 1\0";
+
+/// The keys that blocks may be signed with, by team, and those of whoever may sign bundles.
 #[derive(Clone, Debug, Default)]
-pub struct Keys(Vec<(String, Vec<u8>)>);
+pub struct Keys {
+    teams: Vec<(String, Vec<u8>)>,
+    bundles: Vec<Vec<u8>>,
+}
 
 /// Why keys cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -35,11 +41,15 @@ impl KeyError {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
+    #[serde(default)]
+    bundles: Vec<String>,
+    #[serde(default)]
     teams: BTreeMap<String, Vec<String>>,
 }
 
 impl Keys {
-    /// Reads a keys file: `[teams]`, and in it `team = ["key", …]`, as `plinth key` prints keys.
+    /// Reads a keys file: `[teams]`, and in it `team = ["key", …]`, as `plinth key` prints keys; before it, `bundles = ["key", …]` for who may
+    /// sign whole bundles, whatever the teams of their blocks are.
     ///
     /// # Errors
     ///
@@ -52,23 +62,37 @@ impl Keys {
 
     fn parse(text: &str) -> Result<Keys, String> {
         let written: Written = toml::from_str(text).map_err(|error| error.message().trim().to_owned())?;
-        let mut keys = Vec::new();
-        for (team, texts) in written.teams {
+        let key = |whose: &str, text: &str| {
+            let key = from_hex(text).filter(|key| key.len() == 32);
+            key.ok_or_else(|| format!("the key of {whose} is none: 64 hexadecimal digits"))
+        };
+        let mut keys = Keys::default();
+        for text in &written.bundles {
+            keys.bundles.push(key("bundles", text)?);
+        }
+        for (team, texts) in &written.teams {
             for text in texts {
-                let key = from_hex(&text).filter(|key| key.len() == 32);
-                keys.push((team.clone(), key.ok_or_else(|| format!("the key of {team} is none: 64 hexadecimal digits"))?));
+                keys.teams.push((team.clone(), key(team, text)?));
             }
         }
-        if keys.is_empty() { Err("it holds no key".into()) } else { Ok(Keys(keys)) }
+        if keys.teams.is_empty() && keys.bundles.is_empty() { Err("it holds no key".into()) } else { Ok(keys) }
     }
 
-    /// The teams whose key signed a file of this digest; an error if nobody's did.
-    pub(super) fn signers(&self, digest: &Digest, file: &Path) -> Result<Vec<&str>, Problem> {
-        let text = fs::read_to_string(beside(file)).map_err(|_| Problem::Unsigned)?;
+    /// Whether somebody who may sign bundles signed this one.
+    pub(super) fn vouch(&self, bundle: &Bundle) -> bool {
+        let signature = fs::read_to_string(beside(Path::new(bundle.name()))).ok().and_then(|text| from_hex(text.trim()));
+        let message = [BUNDLE, bundle.digest().as_bytes()].concat();
+        let signed = |signature: &Vec<u8>| self.bundles.iter().any(|key| verified(key, &message, signature));
+        signature.is_some_and(|signature| signed(&signature))
+    }
+
+    /// The teams whose key signed a file of this digest, by the text of the signature; an error if nobody's did.
+    pub(super) fn signers(&self, digest: &Digest, signature: Option<&str>) -> Result<Vec<&str>, Problem> {
+        let text = signature.ok_or(Problem::Unsigned)?;
         let signature = from_hex(text.trim()).ok_or(Problem::WrongSignature)?;
         let message = message(digest);
-        let good = |key: &[u8]| UnparsedPublicKey::new(&ED25519, key).verify(&message, &signature).is_ok();
-        let teams: Vec<&str> = self.0.iter().filter(|(_, key)| good(key)).map(|(team, _)| team.as_str()).collect();
+        let good = |key: &[u8]| verified(key, &message, &signature);
+        let teams: Vec<&str> = self.teams.iter().filter(|(_, key)| good(key)).map(|(team, _)| team.as_str()).collect();
         if teams.is_empty() { Err(Problem::WrongSignature) } else { Ok(teams) }
     }
 
@@ -80,6 +104,15 @@ impl Keys {
         let team = team.map_or_else(|| "no team".to_owned(), |team| format!("team {team}"));
         Err(Problem::OtherTeam { team, signers: signers.join(", ") })
     }
+}
+
+fn verified(key: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    UnparsedPublicKey::new(&ED25519, key).verify(message, signature).is_ok()
+}
+
+/// The signature beside a file, if there is one.
+pub(super) fn signature_beside(file: &Path) -> Option<String> {
+    fs::read_to_string(beside(file)).ok()
 }
 
 fn message(digest: &Digest) -> Vec<u8> {
@@ -109,7 +142,7 @@ pub fn make_key(path: &Path) -> Result<String, KeyError> {
     Ok(hex(pair.public_key().as_ref()))
 }
 
-/// Signs a component: writes `FILE.sig`.
+/// Signs a component, or a bundle as a whole: writes `FILE.sig`.
 ///
 /// # Errors
 ///
@@ -119,8 +152,13 @@ pub fn sign(key: &Path, component: &Path) -> Result<(), KeyError> {
     let text = fs::read_to_string(key).map_err(|error| failed(key, &error))?;
     let secret = from_hex(text.trim()).and_then(|secret| Ed25519KeyPair::from_pkcs8(&secret).ok());
     let pair = secret.ok_or_else(|| failed(key, &"it is no key that `plinth key` made"))?;
-    let bytes = fs::read(component).map_err(|error| failed(component, &error))?;
-    let signature = pair.sign(&message(&Digest::of(&bytes)));
+    let message = if bundle::is_bundle(component).map_err(|error| failed(component, &error))? {
+        let bundle = Bundle::open(component).map_err(|error| failed(component, &error))?;
+        [BUNDLE, bundle.digest().as_bytes()].concat()
+    } else {
+        message(&Digest::of(&fs::read(component).map_err(|error| failed(component, &error))?))
+    };
+    let signature = pair.sign(&message);
     let beside = beside(component);
     fs::write(&beside, format!("{}\n", hex(signature.as_ref()))).map_err(|error| failed(&beside, &error))
 }
@@ -149,13 +187,13 @@ mod tests {
         let public = make_key(&key).unwrap();
         assert!(make_key(&key).is_err(), "a key is not written over");
         let keys = Keys::parse(&format!("[teams]\na = [\"{public}\"]\n")).unwrap();
-        assert!(matches!(keys.signers(&Digest::of(b"one"), &file), Err(Problem::Unsigned)));
+        assert!(matches!(keys.signers(&Digest::of(b"one"), signature_beside(&file).as_deref()), Err(Problem::Unsigned)));
         sign(&key, &file).unwrap();
-        assert_eq!(keys.signers(&Digest::of(b"one"), &file).unwrap(), ["a"]);
-        assert!(matches!(keys.signers(&Digest::of(b"two"), &file), Err(Problem::WrongSignature)));
+        assert_eq!(keys.signers(&Digest::of(b"one"), signature_beside(&file).as_deref()).unwrap(), ["a"]);
+        assert!(matches!(keys.signers(&Digest::of(b"two"), signature_beside(&file).as_deref()), Err(Problem::WrongSignature)));
         let other = make_key(&folder.path().join("other")).unwrap();
         let others = Keys::parse(&format!("[teams]\nb = [\"{other}\"]\n")).unwrap();
-        assert!(matches!(others.signers(&Digest::of(b"one"), &file), Err(Problem::WrongSignature)));
+        assert!(matches!(others.signers(&Digest::of(b"one"), signature_beside(&file).as_deref()), Err(Problem::WrongSignature)));
         assert!(Keys::of_team(Some("a"), &["a"]).is_ok());
         for team in [Some("b"), None] {
             assert!(matches!(Keys::of_team(team, &["a"]), Err(Problem::OtherTeam { .. })));

@@ -1,12 +1,10 @@
 //! Compiled code on disk. Deserialising it is trusting it, so only what this host wrote is read: a private folder of our
 //! own user, a file per component digest and engine, a checksum over all of it. Anything else is compiled anew.
 
-use crate::load::Digest;
+use crate::load::{Digest, private};
 use sha2::{Digest as _, Sha256};
 use std::{
-    fs,
-    hash::{Hash, Hasher},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -48,15 +46,13 @@ const CHECKSUM: usize = 32;
 
 impl Cache {
     /// Opens a folder, or makes it.
-    pub(super) fn open(path: &Path, engine: &Engine) -> Result<Cache, CacheError> {
+    pub(super) fn open(path: &Path, engine: u64) -> Result<Cache, CacheError> {
         let wrong = |source| CacheError::Folder { path: path.to_owned(), source };
-        make_private(path).map_err(wrong)?;
-        if !is_private(path).map_err(wrong)? {
+        private::make(path).map_err(wrong)?;
+        if !private::is_ours(path).map_err(wrong)? {
             return Err(CacheError::NotPrivate(path.to_owned()));
         }
-        let mut hasher = std::hash::DefaultHasher::new();
-        engine.precompile_compatibility_hash().hash(&mut hasher);
-        Ok(Cache { folder: path.into(), engine: hasher.finish() })
+        Ok(Cache { folder: path.into(), engine })
     }
 
     fn file(&self, digest: &Digest) -> PathBuf {
@@ -98,43 +94,12 @@ impl Cache {
 
     /// Keeps a component's code. A cache that cannot be written costs time, not a boot.
     pub(super) fn put(&self, digest: &Digest, component: &Component) {
-        let written = component.serialize().map_err(io::Error::other).and_then(|code| {
-            let path = self.file(digest);
-            // Renamed when whole, so that a reader or a killed writer never leaves half of one.
-            let temporary = path.with_extension(format!("{}-{:x}", std::process::id(), fastrand::u64(..)));
-            let mut file = fs::File::create_new(&temporary)?;
-            file.write_all(FORMAT)?;
-            file.write_all(&self.checksum(digest, &code))?;
-            file.write_all(&code)?;
-            fs::rename(&temporary, &path)
-        });
+        let written = component
+            .serialize()
+            .map_err(io::Error::other)
+            .and_then(|code| private::write(&self.file(digest), &[FORMAT, &self.checksum(digest, &code), &code]));
         if let Err(error) = written {
             tracing::warn!(%error, folder = %self.folder.display(), "compiled code cannot be kept");
         }
     }
-}
-
-#[cfg(unix)]
-fn make_private(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-#[cfg(unix)]
-fn is_private(path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-    let folder = fs::metadata(path)?;
-    // A file that we make belongs to us: that is the user to compare with.
-    let probe = tempfile_in(path)?;
-    Ok(folder.is_dir() && folder.mode() & 0o022 == 0 && folder.uid() == probe)
-}
-
-/// The owner of a file made in the folder.
-#[cfg(unix)]
-fn tempfile_in(path: &Path) -> io::Result<u32> {
-    use std::os::unix::fs::MetadataExt;
-    let probe = path.join(format!(".probe-{}-{:x}", std::process::id(), fastrand::u64(..)));
-    let owner = fs::File::create_new(&probe)?.metadata()?.uid();
-    fs::remove_file(&probe)?;
-    Ok(owner)
 }

@@ -5,10 +5,15 @@ use super::{
     cache::{Cache, CacheError},
     guest::Guest,
 };
-use crate::{contract::Rights, load::Digest};
+use crate::{
+    contract::Rights,
+    load::{self, Digest},
+};
 use std::{
+    collections::VecDeque,
+    hash::{Hash, Hasher},
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc},
     thread,
     time::Duration,
 };
@@ -27,8 +32,45 @@ pub(crate) struct Sandbox {
     linker: Arc<Linker<Guest>>,
     cache: Option<Cache>,
     compile: Duration,
-    /// What was compiled last: a backfill's batches run it over and over.
-    last: Arc<Mutex<Option<(Digest, Component)>>>,
+    /// What compiled code must have been made by: engine version, its settings, this processor.
+    made_by: u64,
+    kept: Arc<Mutex<Kept>>,
+}
+
+/// The most compiled code that is kept for another run of the same block: a batch of a backfill, the end of a boot. A block takes some
+/// hundred kilobytes.
+const KEPT: usize = 32 << 20;
+
+/// What was compiled, oldest first. A slot is filled by whoever comes first; who comes second waits for that.
+#[derive(Default)]
+struct Kept(VecDeque<(Digest, Arc<OnceLock<Result<Component, String>>>)>);
+
+impl Kept {
+    fn slot(&mut self, of: &Digest) -> Arc<OnceLock<Result<Component, String>>> {
+        if let Some((_, slot)) = self.0.iter().find(|(digest, _)| digest == of) {
+            return slot.clone();
+        }
+        let slot = Arc::new(OnceLock::new());
+        self.0.push_back((*of, slot.clone()));
+        slot
+    }
+
+    /// Drops the oldest that are one too many, and what could not be compiled.
+    fn tidy(&mut self) {
+        self.0.retain(|(_, slot)| !matches!(slot.get(), Some(Err(_))));
+        let size = |slot: &OnceLock<Result<Component, String>>| match slot.get() {
+            Some(Ok(component)) => {
+                let code = component.image_range();
+                (code.end as usize).saturating_sub(code.start as usize)
+            }
+            _ => 0,
+        };
+        let mut all: usize = self.0.iter().map(|(_, slot)| size(slot)).sum();
+        while all > KEPT && self.0.len() > 1 {
+            let Some((_, oldest)) = self.0.pop_front() else { return };
+            all = all.saturating_sub(size(&oldest));
+        }
+    }
 }
 
 impl Sandbox {
@@ -52,8 +94,11 @@ impl Sandbox {
         let mut linker = Linker::new(&engine);
         Rights::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(CacheError::Engine)?;
         tick(engine.weak());
-        let cache = cache.map(|folder| Cache::open(folder, &engine)).transpose()?;
-        Ok(Sandbox { engine, linker: Arc::new(linker), cache, compile: limits.compile, last: Arc::default() })
+        let mut hasher = std::hash::DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        let made_by = hasher.finish();
+        let cache = cache.map(|folder| Cache::open(folder, made_by)).transpose()?;
+        Ok(Sandbox { engine, linker: Arc::new(linker), cache, compile: limits.compile, made_by, kept: Arc::default() })
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -64,27 +109,56 @@ impl Sandbox {
         &self.linker
     }
 
-    /// A component's code: from the cache, or compiled now and kept there.
-    pub(super) fn compile(&self, digest: &Digest, bytes: &[u8]) -> Result<Component, wasmtime::Error> {
-        if let Some((_, component)) = self.last().as_ref().filter(|(of, _)| of == digest) {
-            return Ok(component.clone());
+    /// A component's code: kept, come with it, from the cache, or compiled now. Blocks meanwhile.
+    pub(super) fn compile(&self, block: &load::Component) -> Result<Component, String> {
+        let slot = self.kept().slot(&block.digest);
+        if let Some(done) = slot.get() {
+            return done.clone();
         }
-        let component = match self.cache.as_ref().and_then(|cache| cache.get(&self.engine, digest)) {
-            Some(component) => component,
-            None => {
-                let component = self.compile_in_time(bytes.to_vec())?;
-                if let Some(cache) = &self.cache {
-                    cache.put(digest, &component);
-                }
-                component
-            }
-        };
-        *self.last() = Some((*digest, component.clone()));
+        let done = slot.get_or_init(|| self.made(block)).clone();
+        self.kept().tidy();
+        done
+    }
+
+    fn made(&self, block: &load::Component) -> Result<Component, String> {
+        let ready = self.brought(block).or_else(|| self.cache.as_ref()?.get(&self.engine, &block.digest));
+        if let Some(component) = ready {
+            return Ok(component);
+        }
+        let bytes = block.bytes().map_err(|problem| format!("{} {problem}", block.origin()))?.into_owned();
+        let component = self.compile_in_time(bytes).map_err(|error| format!("{error:#}"))?;
+        if let Some(cache) = &self.cache {
+            cache.put(&block.digest, &component);
+        }
         Ok(component)
     }
 
-    fn last(&self) -> MutexGuard<'_, Option<(Digest, Component)>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Code that came with the component.
+    fn brought(&self, block: &load::Component) -> Option<Component> {
+        let code = block.code(self.made_by)?;
+        // SAFETY: the code is whole by its checksum, which ties it to this component and engine, and came in a file that nobody can
+        // write who may not change the program as well, or that was signed by a key for bundles: see `Bundle::code`.
+        #[allow(unsafe_code)]
+        let component = unsafe { Component::deserialize(&self.engine, code) };
+        component.inspect_err(|error| tracing::warn!(%error, "code in a bundle cannot be used and is made anew")).ok()
+    }
+
+    /// Compiles components for a bundle.
+    pub(crate) fn compiled<'a>(&self, blocks: impl Iterator<Item = &'a load::Component>) -> Result<load::Compiled, String> {
+        let code = |block: &load::Component| {
+            let failed = |reason: String| format!("{}: {reason}", block.manifest.id);
+            self.compile(block).and_then(|component| component.serialize().map_err(|error| format!("{error:#}"))).map_err(failed)
+        };
+        Ok(load::Compiled { engine: self.made_by, code: blocks.map(code).collect::<Result<_, _>>()? })
+    }
+
+    /// Drops what was kept: the boot is over.
+    pub(crate) fn forget(&self) {
+        self.kept().0.clear();
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Nothing can interrupt the compiler, so it has a thread of its own, which is not waited for longer than allowed.

@@ -4,7 +4,6 @@ use super::{Limits, Sandbox, guest::Guest};
 use crate::{
     contract::{Batch, Check, Error, Failure, Outcome, Stepped as ContractStepped, exported_by},
     database::session::{FailedStatement, Session},
-    load::Digest,
     report::JournalLine,
 };
 use plinth_manifest::Kind;
@@ -56,10 +55,10 @@ pub(crate) enum BlockError {
 }
 
 impl Sandbox {
-    /// Compiles a block, or takes its code from the cache.
-    pub(crate) fn block(&self, kind: Kind, digest: &Digest, bytes: &[u8]) -> Result<Block, BlockError> {
-        let component = self.compile(digest, bytes).map_err(|error| BlockError::Unrunnable(format!("{error:#}")))?;
-        Ok(Block { component, kind })
+    /// Compiles a block, or takes its code from where it is already.
+    pub(crate) fn block(&self, block: &crate::load::Component) -> Result<Block, BlockError> {
+        let component = self.compile(block).map_err(BlockError::Unrunnable)?;
+        Ok(Block { component, kind: block.manifest.kind })
     }
 
     /// Starts a block on a session. Nothing of the guest runs before the first call.

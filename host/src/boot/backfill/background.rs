@@ -1,7 +1,7 @@
 //! The backfills that a boot left for later.
 
 use super::{
-    super::{Boot, LOST, Loaded, milliseconds, pass::Pass, preview::known, roles::connection_of_blocks, transient},
+    super::{Boot, LOST, Loaded, milliseconds, pass::Pass, preview::known, questions, roles::connection_of_blocks, transient},
     alone,
 };
 use crate::{
@@ -27,6 +27,7 @@ pub(crate) async fn background_until(host: &Host, stop: impl Future<Output = ()>
         () = stop => Err(pass.leave().await),
     };
     pass.ended();
+    host.forget_code();
     done
 }
 
@@ -125,6 +126,7 @@ impl Background<'_> {
             record: Record { ledger: host.ledger.clone(), boot: self.boot.unwrap_or_default(), token },
             // A cache that cannot be trusted is refused.
             sandbox: host.sandbox()?,
+            questions: questions(host, &blocks, &held).await?,
             started: began,
             reports: Vec::new(),
         };

@@ -10,7 +10,7 @@ use super::{
     Boot,
     block::{deferred, failed, note},
     milliseconds,
-    transaction::{Begun, Broken, Measured, Transaction},
+    transaction::{Begun, Broken, Durable, Measured, Transaction},
     transient,
 };
 use crate::{
@@ -221,7 +221,7 @@ impl Boot<'_> {
             let error = ReportError::new(ErrorClass::Fenced, "the backfill's lock was lost");
             return Batch::Broken(measured.fail(error));
         }
-        match measured.commit(Some(&record)).await {
+        match measured.commit(Some(&record), Durable::AtOnce).await {
             Ok(_) => {
                 *place = to;
                 if finished { Batch::Last } else { Batch::More(pressure) }

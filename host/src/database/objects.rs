@@ -1,0 +1,126 @@
+//! Which objects a transaction created or altered: the catalog rows whose xmin is a transaction in progress that is not older than
+//! ours. Nobody else's such rows are visible.
+//!
+//! A change of a relation takes a lock on it, so only what is locked is looked at, by index: the look costs the same in a database of ten
+//! thousand tables. What has no relation is scanned for if the transaction's counters say that its catalog was written.
+
+use super::simple::{ResultSets, text};
+use crate::report::{ObjectChange, shown_name};
+
+/// Objects created or altered by the transaction that runs. In a rehearsal, only those that are younger than what the blocks before did in
+/// the same transaction. `everywhere` also looks at relations that are not locked, and costs a scan of the catalog: GRANT locks nothing.
+pub(crate) fn objects_query(after: Option<u64>, everywhere: bool) -> String {
+    let top = after.map_or_else(|| "pg_current_xact_id_if_assigned()".to_owned(), |after| format!("'{}'::xid8", after + 1));
+    let candidates = if everywhere { "pg_class as candidates" } else { "locked as candidates" };
+    let written = |catalog: &str| {
+        format!(
+            "pg_stat_get_xact_tuples_inserted('{catalog}'::regclass) + pg_stat_get_xact_tuples_updated('{catalog}'::regclass) as {catalog}"
+        )
+    };
+    let catalogs = ["pg_class", "pg_attribute", "pg_constraint", "pg_proc", "pg_type", "pg_enum", "pg_namespace", "pg_extension"]
+        .map(written);
+    let xid = "(case when xmin::text::numeric >= low then epoch else epoch + 4294967296 end + xmin::text::numeric)::text";
+    // Of the types, a relation has two: its rows', and arrays of them.
+    format!(
+        "with ours as materialized (
+            select top::text::numeric - mod(top::text::numeric, 4294967296) as epoch, mod(top::text::numeric, 4294967296) as low,
+                   age(top::xid) as oldest
+            from (select {top} as top) own where top is not null
+         ), written as materialized (
+            select {catalogs} from ours
+         ), locked as materialized (
+            select distinct relation as oid from pg_locks, ours
+            where pid = pg_backend_pid() and locktype = 'relation' and granted
+              and database = (select oid from pg_database where datname = current_database())
+              and mode not in ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')
+         ), relations as materialized (
+            select c.oid, c.relkind, n.nspname, c.relname, c.reltype, c.xmin
+            from {candidates} join pg_class c on c.oid = candidates.oid join pg_namespace n on n.oid = c.relnamespace
+         ), changed (kind, schema, name, created, xmin) as (
+            select case r.relkind when 'i' then 'index' when 'I' then 'index' when 'v' then 'view' when 'm' then 'view'
+                                  when 'S' then 'sequence' when 'r' then 'table' when 'p' then 'table' else r.relkind::text end,
+                   r.nspname, r.relname,
+                   exists (select from pg_attribute a, ours where a.attrelid = r.oid
+                             and a.attnum = case when r.relkind in ('i', 'I') then 1 else -6 end and age(a.xmin) <= oldest),
+                   r.xmin
+            from relations r where r.relkind in ('r', 'p', 'i', 'I', 'v', 'm', 'S', 'f')
+            union all
+            select 'column', r.nspname, r.relname || '.' || a.attname, true, a.xmin
+            from relations r join pg_attribute a on a.attrelid = r.oid, ours
+            where a.attnum > 0 and not a.attisdropped and r.relkind in ('r', 'p')
+              and not exists (select from pg_attribute s where s.attrelid = r.oid and s.attnum = -6 and age(s.xmin) <= oldest)
+            union all
+            select 'constraint', n.nspname, k.conname || ' on ' || r.relname, true, k.xmin
+            from relations r join pg_constraint k on k.conrelid = r.oid join pg_namespace n on n.oid = k.connamespace
+            where (select pg_constraint > 0 from written)
+            union all
+            select 'constraint', n.nspname, k.conname, true, k.xmin
+            from pg_constraint k join pg_namespace n on n.oid = k.connamespace
+            where k.conrelid = 0 and (select pg_constraint > 0 from written)
+            union all
+            select 'trigger', r.nspname, t.tgname || ' on ' || r.relname, true, t.xmin
+            from relations r join pg_trigger t on t.tgrelid = r.oid where not t.tgisinternal
+            union all
+            select 'policy', r.nspname, p.polname || ' on ' || r.relname, true, p.xmin
+            from relations r join pg_policy p on p.polrelid = r.oid
+            union all
+            select 'function', n.nspname, p.proname, true, p.xmin from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+            where (select pg_proc > 0 from written)
+            union all
+            select 'type', n.nspname, t.typname, true, t.xmin
+            from pg_type t join pg_namespace n on n.oid = t.typnamespace
+            where t.typtype in ('e', 'd', 'r')
+              and (select pg_type > 2 * (select count(*) from relations where reltype <> 0) from written)
+            union all
+            select 'enum value', n.nspname, t.typname || ' ' || e.enumlabel, true, e.xmin
+            from pg_enum e join pg_type t on t.oid = e.enumtypid join pg_namespace n on n.oid = t.typnamespace
+            where (select pg_enum > 0 from written)
+            union all
+            select 'schema', n.nspname, n.nspname, true, n.xmin from pg_namespace n where (select pg_namespace > 0 from written)
+            union all
+            select 'extension', 'public', e.extname, true, e.xmin from pg_extension e where (select pg_extension > 0 from written)
+         )
+         select kind, schema, name, created, {xid}
+         from changed, ours
+         where schema <> 'pg_toast' and age(xmin) <= oldest and pg_xact_status(({xid})::xid8) = 'in progress'
+         union all
+         select '{ELSEWHERE}', null, null, null, null from written where pg_class + pg_attribute > 0 and not exists (select from locked)
+         order by kind, schema, name",
+        catalogs = catalogs.join(", ")
+    )
+}
+
+/// The kind of the row that says that something was changed without a lock on it.
+const ELSEWHERE: &str = "elsewhere";
+
+/// Whether [`objects_query`] has to look everywhere.
+pub(crate) fn are_elsewhere(sets: &ResultSets, place: usize) -> bool {
+    sets.set_from_end(place).iter().any(|row| text(row, 0) == Some(ELSEWHERE))
+}
+
+/// The youngest of the transactions, or sub-transactions, that made the objects.
+pub(crate) fn read_youngest(sets: &ResultSets, place: usize) -> Option<u64> {
+    sets.set_from_end(place).iter().filter_map(|row| text(row, 4)?.parse().ok()).max()
+}
+
+/// Reads the rows of [`objects_query`], without those of the ledger.
+pub(crate) fn read_objects(sets: &ResultSets, place: usize, ledger: &str) -> Vec<ObjectChange> {
+    let object = |row| {
+        let (kind, schema, name) = (text(row, 0)?, text(row, 1)?, text(row, 2)?);
+        let object = match (kind, schema) {
+            ("schema" | "extension", _) | (_, "public") => shown_name(name),
+            _ => shown_name(&format!("{schema}.{name}")),
+        };
+        (schema != ledger).then(|| ObjectChange { kind: kind.to_owned(), object, created: text(row, 3) == Some("t") })
+    };
+    let mut objects: Vec<ObjectChange> = sets.set_from_end(place).iter().filter_map(object).collect();
+    // Tables and columns first: that is what people look for.
+    let rank = |kind: &str| {
+        ["schema", "extension", "type", "table", "column", "view", "index"]
+            .iter()
+            .position(|first| *first == kind)
+            .unwrap_or(usize::MAX)
+    };
+    objects.sort_by_key(|object| rank(&object.kind));
+    objects
+}

@@ -1,0 +1,92 @@
+//! What the session's transaction holds locks on. Whatever it changed is among it, so one look at them, however large the catalog,
+//! tells the locks, the rows that were changed, and whether the block reached where it must not.
+
+use super::{
+    effects::Counters,
+    simple::{ResultSets, text},
+};
+use crate::report::{Lock, RowCounts, shown_name};
+use plinth_manifest::TableName;
+
+/// The query for [`Touched`]. Rows are changed under ROW EXCLUSIVE or more; the counters of what is only read are not asked for.
+pub(crate) const TOUCHED: &str =
+    "select l.locktype = 'advisory', n.nspname, c.relname, l.relation::text, l.mode, s.ins, s.upd, s.del
+     from pg_locks l left join pg_class c on c.oid = l.relation left join pg_namespace n on n.oid = c.relnamespace
+     left join lateral (select pg_stat_get_xact_tuples_inserted(c.oid) as ins, pg_stat_get_xact_tuples_updated(c.oid) as upd,
+                               pg_stat_get_xact_tuples_deleted(c.oid) as del) s
+       on c.relkind in ('r', 'm', 'p') and l.mode not in ('AccessShareLock', 'RowShareLock')
+     where l.pid = pg_backend_pid() and l.granted and l.locktype in ('relation', 'advisory')
+       and l.database = (select oid from pg_database where datname = current_database())
+       and (n.nspname is null or n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast'))
+     order by 2, 3, 5";
+
+/// The relations that are locked, catalogs excepted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Touched {
+    advisory: bool,
+    relations: Vec<Relation>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Relation {
+    /// None if it was dropped.
+    name: Option<TableName>,
+    oid: String,
+    mode: String,
+    changed: RowCounts,
+}
+
+impl Touched {
+    /// Reads the rows of [`TOUCHED`].
+    pub(crate) fn read(sets: &ResultSets, place: usize) -> Touched {
+        let rows = sets.set_from_end(place);
+        let advisory = rows.iter().any(|row| text(row, 0) == Some("t"));
+        let number = |row, at| text(row, at).and_then(|text| text.parse().ok()).unwrap_or(0);
+        let relations = rows.iter().filter_map(|row| {
+            Some(Relation {
+                name: text(row, 1).zip(text(row, 2)).map(|(schema, table)| TableName::new(schema, table)),
+                oid: text(row, 3)?.to_owned(),
+                mode: text(row, 4)?.to_owned(),
+                changed: RowCounts { inserted: number(row, 5), updated: number(row, 6), deleted: number(row, 7) },
+            })
+        });
+        Touched { advisory, relations: relations.collect() }
+    }
+
+    /// The locks, without those on the ledger.
+    pub(crate) fn locks(&self, ledger: &str) -> Vec<Lock> {
+        let others = self.relations.iter().filter(|relation| !relation.is_in(ledger));
+        let locks = others.map(|relation| Lock { object: relation.shown(), mode: relation.mode.clone() });
+        locks.collect()
+    }
+
+    /// The rows that were changed, by table.
+    pub(crate) fn counters(&self) -> Counters {
+        let changed = self.relations.iter().filter(|relation| relation.changed.total() > 0);
+        Counters::of(changed.filter_map(|relation| Some((relation.name.clone()?, relation.changed))))
+    }
+
+    /// What is held that a block must not hold: advisory locks, which a rollback does not release, and locks on the ledger that are
+    /// stronger than a look.
+    pub(crate) fn reach(&self, ledger: &str) -> Option<&'static str> {
+        if self.advisory {
+            return Some("the block holds an advisory lock");
+        }
+        let reached = |relation: &Relation| relation.is_in(ledger) && relation.mode != "AccessShareLock";
+        self.relations.iter().any(reached).then_some("the block reached into the ledger")
+    }
+}
+
+impl Relation {
+    fn is_in(&self, schema: &str) -> bool {
+        self.name.as_ref().is_some_and(|name| name.schema == schema)
+    }
+
+    fn shown(&self) -> String {
+        match &self.name {
+            Some(name) if name.schema == "public" => shown_name(&name.table),
+            Some(name) => shown_name(&format!("{}.{}", name.schema, name.table)),
+            None => format!("dropped relation {}", self.oid),
+        }
+    }
+}

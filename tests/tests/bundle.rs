@@ -51,8 +51,7 @@ async fn a_bundle_boots_like_the_folder_it_was_made_of() {
     assert_eq!(from_bundle.boot.found, 11);
     // The set is the same set, whichever way it came.
     let again = one.host().bundle(&file).plan().await.unwrap();
-    let rules = from_folder.blocks.iter().filter(|block| block.kind.as_str() == "rule").count();
-    assert_eq!(again.steps.iter().filter(|step| !matches!(step.action, plinth::PreviewAction::Skip)).count(), rules);
+    assert!(!again.pending);
 }
 
 #[tokio::test]
@@ -69,7 +68,8 @@ async fn nothing_to_do_is_seen_from_the_index_alone() {
     assert_eq!((report.boot.state, report.boot.round_trips, report.boot.found), (BootState::Complete, 1, 2));
     // What is to run is read, and is then what it must be.
     let elsewhere = TestDatabase::with_t().await;
-    let error = elsewhere.host().bundle(&file).boot().await.unwrap_err();
+    let without_cache = Host::new(plinth::Database::from_url(&elsewhere.url).unwrap());
+    let error = without_cache.bundle(&file).boot().await.unwrap_err();
     assert!(error.to_string().contains("damaged") || format!("{:?}", error.report()).contains("damaged"), "{error}");
     assert_eq!(elsewhere.number("select count(*) from t where a <> 0").await, 0);
 }

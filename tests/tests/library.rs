@@ -192,7 +192,9 @@ impl Cached {
     }
 
     fn file(&self) -> PathBuf {
-        let files = names(self.folder.path());
+        let mut files = names(self.folder.path());
+        // Beside what is known of the folder with the blocks.
+        files.retain(|file| !file.file_name().unwrap().to_string_lossy().starts_with("folder-"));
         assert_eq!(files.len(), 1, "one component, one file, and nothing temporary: {files:?}");
         files[0].clone()
     }

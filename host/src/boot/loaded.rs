@@ -130,8 +130,9 @@ impl Host {
     /// What tells the blocks without reading them, if anything does.
     fn listing(&self, seen: Option<&Seen>) -> Result<Option<Listing>, BootError> {
         if let Some(bundle) = self.only_bundle()? {
-            // Another host may put them in another order, or find that they cannot run.
-            return Ok(bundle.index().is_ours().then_some(Listing::Bundle(bundle)));
+            // Another host may put them in another order, or find that they cannot run. With keys, who made the index must be known.
+            let known = bundle.index().is_ours() && bundle.is_vouched_for(self.trusted_keys());
+            return Ok(known.then_some(Listing::Bundle(bundle)));
         }
         Ok(seen.and_then(Seen::known).map(Listing::Folder))
     }

@@ -283,7 +283,7 @@ impl<'a> Transaction<'a> {
             }
         };
         let touched = Touched::read(&sets, 2);
-        if let Some(error) = ReportError::of_around(&self.around, &around(&sets, 3), &touched, ledger) {
+        if let Some(error) = ReportError::of_around(&self.around, &around(&sets, 4), &touched, ledger) {
             return Err(self.broken(error));
         }
         let rows = touched.counters().since(self.running.session().counters());

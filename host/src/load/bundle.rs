@@ -9,7 +9,7 @@
 //! kilobytes that a boot reads are no faster that way.
 
 use super::{
-    Components, Digest, LoadError, Problem,
+    Components, Digest, Keys, LoadError, Problem,
     index::{FRAME, Index, Span, frame, framed, head},
     private,
 };
@@ -167,9 +167,10 @@ impl Bundle {
         self.opened.digest
     }
 
-    /// Whether it is part of the program.
-    pub(super) fn is_carried(&self) -> bool {
-        matches!(self.opened.bytes, Bytes::Carried(_))
+    /// Whether nothing in it has to be looked at for who made it: there are no keys, somebody who may sign bundles signed it, or it is
+    /// part of the program and trusted as that is.
+    pub(crate) fn is_vouched_for(&self, keys: Option<&Keys>) -> bool {
+        matches!(self.opened.bytes, Bytes::Carried(_)) || keys.is_none_or(|keys| keys.vouch(self))
     }
 
     /// How many blocks there are.

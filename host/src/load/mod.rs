@@ -135,14 +135,12 @@ impl Components {
     ///
     /// All problems of all blocks at once.
     pub fn from_bundle(bundle: &Bundle, most_bytes: u64, keys: Option<&Keys>) -> Result<Components, LoadError> {
-        // What the program carries is trusted as the program is.
-        let keys = keys.filter(|_| !bundle.is_carried());
-        let vouched = keys.map(|keys| keys.vouch(bundle));
-        let bundle = vouched.map_or_else(|| bundle.clone(), |vouched| bundle.vouched(vouched));
+        let unknown = keys.filter(|_| !bundle.is_vouched_for(keys));
+        let bundle = if keys.is_some() { bundle.vouched(unknown.is_none()) } else { bundle.clone() };
         let places: Vec<usize> = (0..bundle.len()).collect();
         let loaded = in_parallel(&places, |place| {
             let digest = bundle.digest_of(*place).unwrap_or_default();
-            let manifest = match keys.filter(|_| vouched == Some(false)) {
+            let manifest = match unknown {
                 None => bundle.manifest(*place)?,
                 Some(keys) => {
                     let signers = keys.signers(&digest, bundle.signature_of(*place))?;

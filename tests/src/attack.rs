@@ -83,7 +83,7 @@ impl Attack {
                          and not exists (select from pg_trigger t join pg_class c on c.oid = t.tgrelid
                                          where c.relnamespace = 'plinth'::regnamespace and not t.tgisinternal)";
         let tables = database.text(of_ledger).await.unwrap_or_default();
-        assert!(tables.starts_with("backfills blocks boots ledger outcomes"), "the ledger is whole: {tables}");
+        assert!(tables.starts_with("backfills blocks boots ledger look outcomes"), "the ledger is whole: {tables}");
         // What was begun outside a transaction is not dropped without a word.
         let accepted = id.starts_with("outside").then_some(id);
         let next = database.host().accept_removal(accepted).folder(guests(&["claims"]).path()).boot().await.unwrap();

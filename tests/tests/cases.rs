@@ -375,9 +375,30 @@ async fn a_ledger_of_a_newer_host_is_refused() {
     let database = TestDatabase::with_t().await;
     let host = database.host().folder(guests(&["claims"]).keep());
     host.boot().await.unwrap();
-    database.client().await.batch_execute("update plinth.ledger set format = 99").await.unwrap();
+    database
+        .client()
+        .await
+        .batch_execute("update plinth.ledger set format = 99; update plinth.look set format = 99")
+        .await
+        .unwrap();
     let error = host.boot().await.unwrap_err();
-    assert!(error.to_string().contains("has format 99, this host knows 3: a newer host made it"), "{error}");
+    assert!(error.to_string().contains("has format 99, this host knows 4: a newer host made it"), "{error}");
+}
+
+#[tokio::test]
+async fn a_ledger_of_format_3_is_brought_to_this_one() {
+    let database = TestDatabase::with_t().await;
+    let host = database.host().folder(guests(&["claims"]).keep());
+    assert_eq!(host.boot().await.unwrap().boot.ran, 1);
+    let as_it_was = "alter table plinth.ledger add complete jsonb not null default '{}';
+                     update plinth.ledger set format = 3, complete = (select jsonb_build_object(application,
+                        jsonb_build_object('boot', boot, 'digest', digest)) from plinth.look where application <> '');
+                     drop table plinth.look";
+    database.client().await.batch_execute(as_it_was).await.unwrap();
+    assert_eq!(host.boot().await.unwrap().boot.ran, 0);
+    let format = "select count(*) from plinth.ledger l join plinth.look using (format) where format = 4 and application = 'api'";
+    assert_eq!(database.number(format).await, 1);
+    assert_eq!(host.boot().await.unwrap().boot.round_trips, 1);
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ pub(super) async fn turn(
     started: Instant,
 ) -> Result<Turn, BootError> {
     let ledger = &host.ledger;
-    let first = ledger.read_look(connection.ask(&ledger.look_query()).await)?;
+    let first = ledger.read_look(connection.table(&ledger.look_table()).await)?;
     if let Some(last) = first.last().filter(|last| last.digest == listed.digest && !listed.has_rules()) {
         return Ok(Turn::Nothing(report(host, listed, last, BootState::Complete, connection.trips().get(), started, |_| {
             Outcome::Skipped

@@ -376,6 +376,18 @@ impl Connection {
         self.within(SILENCE, statements).await
     }
 
+    /// The rows of a table of the host's own, as [`Connection::ask`]: by COPY, which in a new session costs a third of a SELECT, unless
+    /// what passes is encrypted.
+    pub(crate) async fn table(&self, table: &str) -> Result<super::ResultSets, tokio_postgres::Error> {
+        if self.trips.encrypted() {
+            return self.ask(&format!("table {table}")).await;
+        }
+        self.trips.tell_copies_as_rows(true);
+        let rows = self.ask(&format!("copy {table} to stdout")).await;
+        self.trips.tell_copies_as_rows(false);
+        rows
+    }
+
     async fn within(&self, patience: Duration, statements: &str) -> Result<super::ResultSets, tokio_postgres::Error> {
         let mut answer = pin!(super::ResultSets::of(&self.client, statements));
         match tokio::time::timeout(patience, &mut answer).await {

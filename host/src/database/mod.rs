@@ -2,6 +2,7 @@
 
 mod backend;
 mod connect;
+mod copied;
 mod ending;
 mod round_trips;
 pub(crate) mod simple;

@@ -1,5 +1,7 @@
 //! How often the server was waited for and how much it sent, counted where the bytes pass and not where somebody remembers to count.
 
+use super::copied::CopyAsRows;
+use bytes::BytesMut;
 use std::{
     io,
     pin::Pin,
@@ -7,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -23,6 +25,9 @@ struct Counts {
     /// The most of them; 0 is no bound.
     most: AtomicU64,
     exceeded: AtomicBool,
+    /// Whether the server took the offer of TLS: then what passes here is not what it says.
+    encrypted: AtomicBool,
+    copies: AtomicBool,
 }
 
 impl RoundTrips {
@@ -38,6 +43,16 @@ impl RoundTrips {
     /// this is the only place that bounds what the host holds.
     pub(crate) fn bound_answers(&self, bytes: u64) {
         self.0.most.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether what passes is encrypted.
+    pub(crate) fn encrypted(&self) -> bool {
+        self.0.encrypted.load(Ordering::Relaxed)
+    }
+
+    /// Whether COPY … TO STDOUT is told as rows from here on.
+    pub(crate) fn tell_copies_as_rows(&self, copies: bool) {
+        self.0.copies.store(copies, Ordering::Relaxed);
     }
 
     /// Whether it broke for that.
@@ -64,25 +79,59 @@ impl RoundTrips {
 pub(crate) struct Counted<S> {
     socket: S,
     wrote: bool,
+    /// Whether nothing was read yet.
+    silent: bool,
     trips: RoundTrips,
+    copied: CopyAsRows,
+    /// What came and was not read yet.
+    ready: BytesMut,
 }
+
+/// What is read at once of an answer that is told otherwise.
+const CHUNK: usize = 4096;
 
 impl<S> Counted<S> {
     pub(crate) fn new(socket: S, trips: RoundTrips) -> Counted<S> {
-        Counted { socket, wrote: false, trips }
+        let (copied, ready) = (CopyAsRows::default(), BytesMut::new());
+        Counted { socket, wrote: false, silent: true, trips, copied, ready }
+    }
+
+    fn came(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        // The answer to the offer of TLS is a letter; no other answer begins with this one.
+        if std::mem::take(&mut self.silent) && bytes.first() == Some(&b'S') {
+            self.trips.0.encrypted.store(true, Ordering::Relaxed);
+        }
+        let first = std::mem::take(&mut self.wrote);
+        self.trips.read(bytes.len() as u64, first)
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let done = Pin::new(&mut self.socket).poll_read(cx, buf);
-        let bytes = buf.filled().len().saturating_sub(before);
-        if bytes > 0 {
-            let first = std::mem::take(&mut self.wrote);
-            self.trips.read(bytes as u64, first)?;
+        loop {
+            if !self.ready.is_empty() {
+                let most = self.ready.len().min(buf.remaining());
+                buf.put_slice(&self.ready.split_to(most));
+                return Poll::Ready(Ok(()));
+            }
+            if !self.trips.0.copies.load(Ordering::Relaxed) {
+                let before = buf.filled().len();
+                ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
+                return Poll::Ready(self.came(buf.filled().get(before..).unwrap_or_default()));
+            }
+            let mut chunk = [0; CHUNK];
+            let mut came = ReadBuf::new(&mut chunk);
+            ready!(Pin::new(&mut self.socket).poll_read(cx, &mut came))?;
+            self.came(came.filled())?;
+            if came.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let Counted { copied, ready, .. } = &mut *self;
+            copied.take(came.filled(), ready);
         }
-        done
     }
 }
 

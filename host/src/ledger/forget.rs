@@ -8,7 +8,7 @@ impl Ledger {
     pub(crate) fn forget(&self, id: &str) -> String {
         format!(
             "update {0}.blocks set first_applied = null, started = null where application = {1} and id = {2};
-             update {0}.ledger set complete = '{{}}'",
+             update {0}.look set boot = null, digest = null",
             self.quoted(),
             self.application(),
             literal(id)

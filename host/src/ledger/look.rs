@@ -1,7 +1,7 @@
 //! The look without a lock: one round trip that most boots end with.
 
 use super::{FORMAT, Ledger, LedgerError};
-use crate::database::ResultSets;
+use crate::database::{ResultSets, simple::text};
 use tokio_postgres::error::SqlState;
 
 /// What the look found.
@@ -41,14 +41,15 @@ impl Look {
 }
 
 impl Ledger {
-    /// The query of the look. On a database without a ledger it fails with 42P01 or 3F000, which is an answer too.
+    /// The table that the look reads, all of it: a row for each application. On a database without a ledger that fails with 42P01 or
+    /// 3F000, which is an answer too.
+    pub(crate) fn look_table(&self) -> String {
+        format!("{}.look", self.quoted())
+    }
+
+    /// The same as a query, to be sent with others.
     pub(crate) fn look_query(&self) -> String {
-        let application = self.application();
-        // One row of one table: what a new session has to read of the catalog is most of the time that this takes.
-        format!(
-            "select format, complete -> {application} ->> 'boot', complete -> {application} ->> 'digest' from {}.ledger",
-            self.quoted()
-        )
+        format!("table {}", self.look_table())
     }
 
     /// Reads what the look brought.
@@ -65,13 +66,14 @@ impl Ledger {
 
     /// The same, if the look was one of several statements.
     pub(crate) fn read_look_in(&self, sets: &ResultSets, place: usize) -> Result<Look, LedgerError> {
-        let Some(row) = sets.set_from_end(place).first() else { return Ok(Look::Absent) };
-        let field = |place| row.try_get(place).ok().flatten();
-        let format = field(0).and_then(|text| text.parse().ok()).unwrap_or(i32::MAX);
+        let rows = sets.set_from_end(place);
+        let formats = rows.iter().map(|row| text(row, 1).and_then(|text| text.parse().ok()).unwrap_or(i32::MAX));
+        let Some(format) = formats.max() else { return Ok(Look::Absent) };
         if format > FORMAT {
             return Err(LedgerError::Newer { schema: self.schema.clone(), found: format });
         }
-        let last = field(1).and_then(|id| id.parse().ok()).zip(field(2));
+        let ours = rows.iter().find(|row| text(row, 0) == Some(&self.application));
+        let last = ours.and_then(|row| text(row, 2)?.parse().ok().zip(text(row, 3)));
         let last = last.map(|(id, digest)| LastBoot { id, digest: digest.to_owned() });
         Ok(Look::Present { format, last })
     }

@@ -1,6 +1,6 @@
 //! What is written into the ledger. One literal carries all of it, so that it rides with COMMIT.
 
-use super::{Ledger, Token};
+use super::{FORMAT, Ledger, Token};
 use crate::{
     database::literal,
     load::Component,
@@ -190,8 +190,9 @@ impl Record {
         }
         let (schema, boot) = (self.ledger.quoted(), self.boot);
         format!(
-            "{close}; update {schema}.ledger set complete = complete || jsonb_build_object({}, jsonb_build_object('boot', {boot}, 'digest',
-                (select set_digest from {schema}.boots where id = {boot})))",
+            "{close}; insert into {schema}.look (application, format, boot, digest)
+                select {}, {FORMAT}, {boot}, set_digest from {schema}.boots where id = {boot}
+                on conflict (application) do update set boot = excluded.boot, digest = excluded.digest",
             self.ledger.application()
         )
     }

@@ -3,7 +3,7 @@
 use crate::database::{literal, name};
 
 /// The format that this host writes. A host refuses a newer one.
-pub(crate) const FORMAT: i32 = 3;
+pub(crate) const FORMAT: i32 = 4;
 
 /// Where a ledger is, and whose part of it is meant.
 #[derive(Clone, Debug)]
@@ -38,7 +38,6 @@ impl Ledger {
             create table if not exists {schema}.ledger (
                 only_row boolean primary key default true check (only_row),
                 format integer not null,
-                complete jsonb not null default '{{}}',
                 created timestamptz not null default now());
             insert into {schema}.ledger as l (format) values ({FORMAT})
                 on conflict (only_row) do update set format = excluded.format where l.format < excluded.format;
@@ -97,9 +96,23 @@ impl Ledger {
                 expires timestamptz not null,
                 released timestamptz);
             -- Since format 3.
-            {};
+            {backfills};
+            -- Since format 4: what a boot looks at first. Plain columns and no more, since a new session looks everything else up; the row of
+            -- no application says that the ledger is there. Before, the ledger's row held it.
+            create table if not exists {schema}.look (
+                application text primary key,
+                format integer not null,
+                boot bigint,
+                digest text);
+            insert into {schema}.look (application, format, boot, digest)
+                select '', {FORMAT}, null, null
+                union all
+                select key, {FORMAT}, (value ->> 'boot')::bigint, value ->> 'digest'
+                from {schema}.ledger l, jsonb_each(coalesce(to_jsonb(l) -> 'complete', '{{}}'))
+                on conflict (application) do nothing;
+            update {schema}.look set format = {FORMAT} where format < {FORMAT};
             commit",
-            self.create_backfills()
+            backfills = self.create_backfills()
         )
     }
 }

@@ -51,7 +51,11 @@ async fn check(config: &Config) -> Result<(), String> {
     let pool = config.pool().map_err(|error| error.to_string())?;
     let client = pool.get().await.map_err(|error| format!("the database cannot be reached: {error}"))?;
     let found = invariant::check(&client).await.map_err(|error| format!("the invariant cannot be looked at: {error}"))?;
-    if found.holds() { Ok(()) } else { Err(found.to_string()) }
+    if !found.holds() {
+        return Err(found.to_string());
+    }
+    say(&found.to_string());
+    Ok(())
 }
 
 fn say(text: &str) -> ExitCode {

@@ -241,6 +241,7 @@ impl Host {
 
     /// Runs the backfills that say `when = "background"` and are not done yet, one after the other, each under a lock of its own. For a
     /// task beside the API: [`Host::boot`] leaves them, and the API listens while they go on. What waits for them runs at the next boot.
+    /// Events and progress are the host's; one that may boot again meanwhile gives them a second host, to tell the two apart.
     ///
     /// ```no_run
     /// # async fn start(host: plinth::Host) -> Result<(), plinth::BootError> {

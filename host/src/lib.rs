@@ -38,7 +38,7 @@ mod sandbox;
 pub mod cli;
 
 pub use boot::history::{History, PastBoot, PastOutcome};
-pub use boot::status::{BlockStatus, Status};
+pub use boot::status::{BlockStatus, OpenBackfill, RunningBlock, Status, WaitingReplica};
 pub use boot::verify::{CheckReport, Verification};
 pub use database::{ConnectError, Database, catalog::Difference};
 pub use error::BootError;

@@ -101,11 +101,7 @@ pub(crate) async fn boot_until(host: &Host, stop: impl Future<Output = ()>) -> R
         () = stop => Err(pass.leave().await),
     };
     pass.ended();
-    match &done {
-        Ok(report) => host.teller.finished(report.boot.state, None),
-        Err(BootError::Interrupted(_)) => host.teller.finished(BootState::Interrupted, None),
-        Err(error) => host.teller.finished(BootState::Failed, Some(error.to_string())),
-    }
+    host.teller.over(&done);
     done
 }
 

@@ -22,11 +22,13 @@ use std::{
 /// Runs them, until they are done or `stop` is: then the running batch is cancelled and rolled back.
 pub(crate) async fn background_until(host: &Host, stop: impl Future<Output = ()>) -> Result<Report, BootError> {
     let pass = Pass::new(host, host.retry_budget);
+    host.teller.looking();
     let done = tokio::select! {
         done = tries(host, &pass) => done,
         () = stop => Err(pass.leave().await),
     };
     pass.ended();
+    host.teller.over(&done);
     done
 }
 

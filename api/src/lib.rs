@@ -13,6 +13,7 @@ pub mod costs;
 pub mod http;
 pub mod invariant;
 pub mod metrics;
+pub mod reason;
 pub mod scheduler;
 pub mod service;
 pub mod start;

@@ -3,6 +3,7 @@
 use crate::{
     config::Config,
     metrics::Metrics,
+    reason::reason,
     scheduler::{Cadence, Minute, Recorded, Ticked, tick},
     traces::Traces,
 };
@@ -225,9 +226,9 @@ impl Service {
     ///
     /// If the database cannot be read or written, in words.
     pub async fn tick(&self, minute: Minute) -> Result<Ticked, String> {
-        let mut client = self.pool.get().await.map_err(|error| error.to_string())?;
+        let mut client = self.pool.get().await.map_err(|error| reason(&error))?;
         let ticked =
-            tick(&mut client, &Recorded, &self.cadence, SystemTime::now(), minute).await.map_err(|error| error.to_string())?;
+            tick(&mut client, &Recorded, &self.cadence, SystemTime::now(), minute).await.map_err(|error| reason(&error))?;
         self.metrics.ticked(&ticked);
         Ok(ticked)
     }

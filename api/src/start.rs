@@ -5,6 +5,7 @@ use crate::{
     config::{Config, ConfigError},
     http,
     invariant::{self, Found},
+    reason::reason,
     scheduler::Minute,
     service::{Phase, Refused, Service},
     traces::Traces,
@@ -68,8 +69,8 @@ async fn prepare(service: &Service, stop: &mut (impl Future<Output = ()> + Unpin
         Refused::Busy => StartError::Unreadable("another boot runs in this process".into()),
     })?;
     service.enter(Phase::Validating);
-    let client = service.pool.get().await.map_err(|error| StartError::Unreadable(error.to_string()))?;
-    let unreadable = |error: tokio_postgres::Error| StartError::Unreadable(error.to_string());
+    let client = service.pool.get().await.map_err(|error| StartError::Unreadable(reason(&error)))?;
+    let unreadable = |error: tokio_postgres::Error| StartError::Unreadable(reason(&error));
     let found = invariant::check(&client).await.map_err(unreadable)?;
     if !found.holds() {
         return Err(StartError::Broken(found));

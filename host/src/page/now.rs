@@ -23,7 +23,7 @@ pub(super) fn section(page: &Page<'_>) -> Markup {
                     div { dt { "Last boot" } dd { (text::word(&boot.state)) " number " (boot.id) ", " (text::time(&boot.started)) } }
                     div { dt { "By" } dd { (boot.instance) @if let Some(build) = &boot.build { ", build " (build) } } }
                     @if boot.state == "running" {
-                        div { dt { "Done so far" } dd { (boot.outcomes.len()) " of " (boot.found) " blocks have an outcome" } }
+                        div { dt { "Done so far" } dd { (boot.outcomes.len()) @if boot.outcomes.len() == 1 { " block" } @else { " blocks" } } }
                     }
                 }
             }

@@ -56,7 +56,7 @@ fn strip(rule: &Evidence, boots: &[&PastBoot]) -> Markup {
                     @for (place, boot) in boots.iter().enumerate() {
                         (bar(place as f64 * STEP + STEP / 2.0, foot, boot, of(boot, &rule.block), most))
                         // The newest has its number in any case.
-                        @if (boots.len() - 1 - place) % every == 0 {
+                        @if (boots.len() - 1 - place).is_multiple_of(every) {
                             text.boot x=(place as f64 * STEP + STEP / 2.0) y=(foot + 15.0) text-anchor="middle" { (boot.id) }
                         }
                     }

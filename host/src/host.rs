@@ -6,7 +6,7 @@ use crate::{
     error::BootError,
     events::{Event, Progress, Teller},
     ledger::{Ledger, ROLE},
-    load::{Components, Keys, LockFile},
+    load::{Carried, Components, Keys, LockFile},
     lock::LockMode,
     plan::{Baseline, Preview},
     report::{Rehearsal, Report},
@@ -38,17 +38,28 @@ pub struct Host {
     pub(crate) retry_budget: Duration,
     pub(crate) search_path: String,
     pub(crate) teller: Teller,
+    pub(crate) shows_values: bool,
     sources: Vec<Source>,
     cache: Option<PathBuf>,
     keys: Option<Arc<Keys>>,
-    lock_file: Option<PathBuf>,
+    lock: Option<Lock>,
+    /// What [`Host::ready`] loaded.
+    #[cfg(feature = "cli")]
+    loaded: Option<Components>,
     sandbox: Arc<OnceLock<Sandbox>>,
 }
 
 #[derive(Clone)]
 enum Source {
     Folder(PathBuf),
-    Bytes(String, Cow<'static, [u8]>),
+    Carried(Carried),
+}
+
+/// Where the lock file is.
+#[derive(Clone)]
+enum Lock {
+    File(PathBuf),
+    Text(Cow<'static, str>),
 }
 
 impl Host {
@@ -68,10 +79,13 @@ impl Host {
             retry_budget: Duration::from_secs(2 * 60),
             search_path: "public".into(),
             teller: Teller::default(),
+            shows_values: false,
             sources: Vec::new(),
             cache: None,
             keys: None,
-            lock_file: None,
+            lock: None,
+            #[cfg(feature = "cli")]
+            loaded: None,
             sandbox: Arc::new(OnceLock::new()),
         }
     }
@@ -118,23 +132,49 @@ impl Host {
 
     /// Adds a component that the program carries: `.component("0066", include_bytes!("0066.wasm").as_slice())`.
     #[must_use]
-    pub fn component(mut self, name: impl Into<String>, bytes: impl Into<Cow<'static, [u8]>>) -> Host {
-        self.sources.push(Source::Bytes(name.into(), bytes.into()));
+    pub fn component(self, name: impl Into<String>, bytes: impl Into<Cow<'static, [u8]>>) -> Host {
+        self.carried(name.into(), bytes.into(), None)
+    }
+
+    /// The same with the text of its signature, which `plinth sign` writes beside it: for a host with [`Host::keys`].
+    ///
+    /// ```ignore
+    /// host.signed_component("0066", include_bytes!("0066.wasm").as_slice(), include_str!("0066.wasm.sig"))
+    /// ```
+    #[must_use]
+    pub fn signed_component(
+        self,
+        name: impl Into<String>,
+        bytes: impl Into<Cow<'static, [u8]>>,
+        signature: impl Into<Cow<'static, str>>,
+    ) -> Host {
+        self.carried(name.into(), bytes.into(), Some(signature.into()))
+    }
+
+    fn carried(mut self, name: String, bytes: Cow<'static, [u8]>, signature: Option<Cow<'static, str>>) -> Host {
+        self.sources.push(Source::Carried(Carried { name, bytes, signature }));
         self
     }
 
-    /// Insists that every file of a folder is signed by a key of its block's team. What the program carries itself is trusted as the
-    /// program is.
+    /// Insists that every component, of a folder or carried by the program, is signed by a key of its block's team.
     #[must_use]
     pub fn keys(mut self, keys: Keys) -> Host {
         self.keys = Some(Arc::new(keys));
         self
     }
 
-    /// Insists on exactly the blocks that a lock file names, by id and digest: see [`Components::lock_file`].
+    /// Insists on exactly the blocks that a lock file names, by id and digest, wherever they come from: see
+    /// [`Components::lock_file`].
     #[must_use]
     pub fn locked(mut self, lock_file: impl Into<PathBuf>) -> Host {
-        self.lock_file = Some(lock_file.into());
+        self.lock = Some(Lock::File(lock_file.into()));
+        self
+    }
+
+    /// The same by the text of a lock file that the program carries: `.locked_to(include_str!("plinth.lock"))`.
+    #[must_use]
+    pub fn locked_to(mut self, lock_file: impl Into<Cow<'static, str>>) -> Host {
+        self.lock = Some(Lock::Text(lock_file.into()));
         self
     }
 
@@ -177,6 +217,14 @@ impl Host {
     #[must_use]
     pub fn search_path(mut self, path: impl Into<String>) -> Host {
         self.search_path = path.into();
+        self
+    }
+
+    /// Passes on what PostgreSQL says about rows in an error, to blocks, report and ledger: its DETAIL, and the value that a message
+    /// quotes. By default it stays in the database, since rows may hold people's data.
+    #[must_use]
+    pub fn show_values(mut self) -> Host {
+        self.shows_values = true;
         self
     }
 
@@ -371,6 +419,10 @@ impl Host {
     ///
     /// All problems of all files at once.
     pub fn load(&self) -> Result<Components, BootError> {
+        #[cfg(feature = "cli")]
+        if let Some(loaded) = &self.loaded {
+            return Ok(loaded.clone());
+        }
         let mut all = Components::default();
         let mut carried = Vec::new();
         for source in &self.sources {
@@ -378,14 +430,29 @@ impl Host {
                 Source::Folder(folder) => {
                     all = all.and(Components::from_signed_folder(folder, self.limits.component_bytes, self.keys.as_deref())?)?
                 }
-                Source::Bytes(name, bytes) => carried.push((name.clone(), bytes.clone())),
+                Source::Carried(component) => carried.push(component.clone()),
             }
         }
-        let all = if carried.is_empty() { all } else { all.and(Components::from_bytes(carried)?)? };
-        if let Some(path) = &self.lock_file {
-            LockFile::read(path)?.check(path, &all)?;
+        if !carried.is_empty() {
+            let carried = Components::from_carried(carried, self.limits.component_bytes, self.keys.as_deref())?;
+            all = all.and(carried)?;
         }
+        let (name, text) = match &self.lock {
+            None => return Ok(all),
+            Some(Lock::File(path)) => (path.display().to_string(), std::fs::read_to_string(path).map(Cow::Owned)),
+            Some(Lock::Text(text)) => ("the lock file that the program carries".to_owned(), Ok(Cow::Borrowed(&**text))),
+        };
+        LockFile::read(&name, text)?.check(&name, &all)?;
         Ok(all)
+    }
+
+    /// The same, with everything read that a boot reads: from here on it opens no file.
+    #[cfg(feature = "cli")]
+    pub(crate) fn ready(mut self) -> Result<Host, BootError> {
+        self.loaded = Some(self.load()?.in_memory()?);
+        self.database = self.database.ready()?;
+        self.blocks_database = self.blocks_database.map(Database::ready).transpose()?;
+        Ok(self)
     }
 
     /// The engine, made when the first block runs.

@@ -59,6 +59,13 @@ pub use report::{
 };
 pub use sandbox::{CacheError, LimitError, Limits};
 
+/// Whether a statement of a block would be sent; with everything declared that can be, or nothing but the table `t`. For tests that have
+/// PostgreSQL judge the policy.
+#[doc(hidden)]
+pub fn is_sent(statement: &str, declared: bool) -> bool {
+    database::policy::Policy::of_tests(declared).check(statement, database::policy::Phase::Work).is_ok()
+}
+
 /// What the server said, without the client's words around it.
 pub(crate) fn database_reason(error: &tokio_postgres::Error) -> String {
     match (error.as_db_error(), std::error::Error::source(error)) {

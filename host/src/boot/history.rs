@@ -96,7 +96,7 @@ pub(crate) async fn history(host: &Host, boots: u32) -> Result<History, BootErro
         return Ok(History { status, ..History::default() });
     }
     let connection = host.database.connect(&host.connection_name()).await?;
-    let look = ledger.read_look(ResultSets::of(connection.client(), &ledger.look_query()).await)?;
+    let look = ledger.read_look(connection.ask(&ledger.look_query()).await)?;
     let query = ledger.boots_query(boots);
     // A ledger of an older format does not tell who runs.
     let query = if look.stands() { format!("{}; {query}", ledger.abandoned_query()) } else { query };
@@ -110,7 +110,7 @@ pub(crate) async fn history(host: &Host, boots: u32) -> Result<History, BootErro
 
 /// What speaks for and against the removal of each rule; nothing, if there is no ledger.
 pub(super) async fn evidence(host: &Host, connection: &Connection) -> Result<Vec<Evidence>, BootError> {
-    let look = host.ledger.read_look(ResultSets::of(connection.client(), &host.ledger.look_query()).await)?;
+    let look = host.ledger.read_look(connection.ask(&host.ledger.look_query()).await)?;
     if matches!(look, Look::Absent) { Ok(Vec::new()) } else { rules(host, connection).await }
 }
 

@@ -390,7 +390,7 @@ impl Boot<'_> {
                 ran,
                 skipped: self.reports.iter().filter(|report| report.outcome == Outcome::Skipped).count(),
                 retries: self.pass.retries(),
-                blocks_role: self.walled().then(|| roles::role(self.connection.database())),
+                blocks_role: self.blocks_role(),
                 notes: self.plan.notes.clone(),
             },
             blocks: self.reports.clone(),

@@ -143,7 +143,7 @@ pub(crate) async fn status(host: &Host) -> Result<Status, BootError> {
     let ledger = &host.ledger;
     let components = host.load()?;
     let connection = host.database.connect(&host.connection_name()).await?;
-    let look = ledger.read_look(ResultSets::of(connection.client(), &ledger.look_query()).await)?;
+    let look = ledger.read_look(connection.ask(&ledger.look_query()).await)?;
     let mut status = Status { ledger: !matches!(look, Look::Absent), ..Status::default() };
     let mut abandoned = Abandoned::default();
     if status.ledger {

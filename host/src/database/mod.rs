@@ -3,20 +3,28 @@
 mod backend;
 mod connect;
 mod ending;
+#[cfg(feature = "cli")]
+pub(crate) mod lent;
 mod round_trips;
+mod server;
 pub(crate) mod simple;
 mod tls;
 mod url;
 
 pub(crate) mod around;
 pub(crate) mod catalog;
+pub(crate) mod discreet;
 pub(crate) mod effects;
 pub(crate) mod observer;
 pub(crate) mod policy;
 pub(crate) mod session;
-pub(crate) mod value;
 
 pub(crate) use connect::{Canceller, Connection};
 pub use connect::{ConnectError, Database};
 pub(crate) use round_trips::RoundTrips;
+#[cfg(feature = "cli")]
+pub(crate) use server::Server;
 pub(crate) use simple::{ResultSets, literal, name};
+
+/// How long the network may be silent although it should not be.
+const SILENCE: std::time::Duration = std::time::Duration::from_secs(30);

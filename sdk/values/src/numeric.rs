@@ -7,7 +7,7 @@ const INFINITY: u16 = 0xD000;
 const NEGATIVE_INFINITY: u16 = 0xF000;
 
 /// Reads `ndigits, weight, sign, dscale` and the digits to base 10000 (`numeric_send` in PostgreSQL's `numeric.c`).
-pub(super) fn to_text(bytes: &[u8]) -> Option<String> {
+pub(crate) fn to_text(bytes: &[u8]) -> Option<String> {
     let mut words = bytes.chunks_exact(2).filter_map(|pair| <[u8; 2]>::try_from(pair).ok()).map(u16::from_be_bytes);
     let count = usize::from(words.next()?);
     let weight = i64::from(words.next()?.cast_signed());

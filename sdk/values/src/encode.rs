@@ -1,15 +1,14 @@
 //! From a value to a parameter's bytes. A value goes only to a type that holds it without loss; nothing is guessed.
 
-use super::{base, type_name};
-use crate::contract::{Array, Scalar, Value, ValueError};
+use crate::{Array, Scalar, Value, base, type_name};
 use bytes::{BufMut, BytesMut};
 use postgres_protocol::{IsNull as WireNull, types as wire};
+use postgres_types::{Format, IsNull, Kind, ToSql, Type, to_sql_checked};
 use std::error::Error;
-use tokio_postgres::types::{Format, IsNull, Kind, ToSql, Type, to_sql_checked};
 
 /// A parameter that fits its type.
 #[derive(Debug)]
-pub(crate) struct Parameter {
+pub struct Parameter {
     value: Encoded,
 }
 
@@ -21,23 +20,31 @@ enum Encoded {
     Text(String),
 }
 
+/// A value that the statement does not take.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}{message}", parameter.map(|number| format!("parameter ${number}: ")).unwrap_or_default())]
+pub struct Misfit {
+    /// The parameter's number, from 1; none if there are too many or too few.
+    pub parameter: Option<u32>,
+    /// What was given and what is wanted, without the value.
+    pub message: String,
+}
+
 /// Fits a statement's parameters to the types that it wants.
 ///
 /// # Errors
 ///
 /// The first that does not fit, by its number; or that there are too many or too few.
-pub(crate) fn parameters(values: &[Value], types: &[Type]) -> Result<Vec<Parameter>, ValueError> {
+pub fn parameters(values: &[Value], types: &[Type]) -> Result<Vec<Parameter>, Misfit> {
     if values.len() != types.len() {
         let message = format!("the statement has {} parameters, {} were given", types.len(), values.len());
-        return Err(ValueError { parameter: None, column: None, message, extra: Vec::new() });
+        return Err(Misfit { parameter: None, message });
     }
     values
         .iter()
         .zip(types)
         .zip(1_u32..)
-        .map(|((value, of), number)| {
-            fit(value, of).map_err(|message| ValueError { parameter: Some(number), column: None, message, extra: Vec::new() })
-        })
+        .map(|((value, of), number)| fit(value, of).map_err(|message| Misfit { parameter: Some(number), message }))
         .collect()
 }
 
@@ -65,13 +72,17 @@ fn fit_scalar(scalar: &Scalar, of: &Type) -> Result<Encoded, String> {
         Some(Encoded::Binary(out))
     };
     let wrong = |given: &str| Err(format!("{given} was given, the statement wants {}", of.name()));
+    let no_integer = |given: &str| {
+        let integer = matches!(*base(of), Type::INT2 | Type::INT4 | Type::OID);
+        wrong(&if integer { format!("{given} out of its range") } else { given.to_owned() })
+    };
     match (scalar, base(of)) {
         (Scalar::Null, _) => return Ok(Encoded::Null),
         (Scalar::Boolean(v), &Type::BOOL) => wire::bool_to_sql(*v, &mut out),
         (Scalar::Boolean(_), _) => return wrong("a boolean"),
-        (Scalar::Int2(v), _) => return integer((*v).into()).map_or_else(|| wrong(&format!("the smallint {v}")), Ok),
-        (Scalar::Int4(v), _) => return integer((*v).into()).map_or_else(|| wrong(&format!("the integer {v}")), Ok),
-        (Scalar::Int8(v), _) => return integer(*v).map_or_else(|| wrong(&format!("the bigint {v}")), Ok),
+        (Scalar::Int2(v), _) => return integer((*v).into()).map_or_else(|| no_integer("a smallint"), Ok),
+        (Scalar::Int4(v), _) => return integer((*v).into()).map_or_else(|| no_integer("an integer"), Ok),
+        (Scalar::Int8(v), _) => return integer(*v).map_or_else(|| no_integer("a bigint"), Ok),
         (Scalar::Float4(v), &Type::FLOAT4) => wire::float4_to_sql(*v, &mut out),
         (Scalar::Float4(v), &Type::FLOAT8) => wire::float8_to_sql((*v).into(), &mut out),
         (Scalar::Float4(_), _) => return wrong("a real"),
@@ -223,4 +234,22 @@ impl ToSql for Parameter {
     }
 
     to_sql_checked!();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misfit_tells_types_and_no_value() {
+        for (value, of, told) in [
+            (Scalar::Int8(7_123_456_789), Type::INT4, "a bigint out of its range was given, the statement wants int4"),
+            (Scalar::Int4(7_123), Type::TEXT, "an integer was given, the statement wants text"),
+            (Scalar::Text("secret 7123".into()), Type::UUID, "a text was given, the statement wants uuid"),
+            (Scalar::Numeric("7123".into()), Type::INT4, "a numeric was given, the statement wants int4"),
+        ] {
+            let misfit = parameters(&[Value::Scalar(value)], &[of]).unwrap_err();
+            assert_eq!((misfit.parameter, misfit.message.as_str()), (Some(1), told));
+        }
+    }
 }

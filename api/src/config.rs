@@ -1,6 +1,6 @@
 //! What the service is told, by its environment.
 
-use crate::suites::Route;
+use crate::{suites::Route, traces::Collector};
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use plinth::Host;
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
@@ -40,8 +40,8 @@ pub struct Config {
     pub retry: Duration,
     /// `API_GRACE_SECONDS`: how long requests may go on after a signal to stop.
     pub grace: Duration,
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT`: where traces go, such as `http://localhost:4318`.
-    pub collector: Option<String>,
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`: where traces go, such as `http://localhost:4318`; nowhere, if it is not set.
+    pub collector: Option<Collector>,
 }
 
 /// What is wrong with the environment.
@@ -100,7 +100,10 @@ impl Config {
             tick: Duration::from_secs(parsed("API_TICK_SECONDS", set("API_TICK_SECONDS"), "60")?),
             retry: Duration::from_secs(parsed("API_RETRY_SECONDS", set("API_RETRY_SECONDS"), "120")?),
             grace: Duration::from_secs(parsed("API_GRACE_SECONDS", set("API_GRACE_SECONDS"), "10")?),
-            collector: set("OTEL_EXPORTER_OTLP_ENDPOINT"),
+            collector: match set("OTEL_EXPORTER_OTLP_ENDPOINT") {
+                Some(address) => Some(Collector::at(&address).map_err(|why| wrong("OTEL_EXPORTER_OTLP_ENDPOINT", why))?),
+                None => None,
+            },
         })
     }
 
@@ -156,6 +159,12 @@ mod tests {
         assert_eq!(read(&[]).unwrap_err(), "DATABASE_URL is not set");
         assert!(read(&[URL, ("API_LISTEN", "everywhere")]).unwrap_err().starts_with("API_LISTEN cannot be read"));
         assert!(read(&[URL, ("API_TOKEN", "short")]).unwrap_err().contains("at least 16"));
+        let grpc = ("OTEL_EXPORTER_OTLP_ENDPOINT", "grpc://localhost:4317");
+        assert!(
+            read(&[URL, grpc])
+                .unwrap_err()
+                .starts_with("OTEL_EXPORTER_OTLP_ENDPOINT cannot be read: grpc://localhost:4317 is not")
+        );
         assert!(read(&[URL, ("API_EXPLICIT", "onboarding,elsewhere")]).unwrap_err().contains("elsewhere"));
     }
 

@@ -5,14 +5,12 @@ use crate::costs;
 use std::fmt;
 use tokio_postgres::Client;
 
-/// Live suites of these capabilities that are free, of unknown cost, or scheduled.
-const BROKEN: &str = "
-    select capability_slug, count(*) filter (where (external_cost_cents > 0) is not true), count(*) filter (where scheduled_testing_eligible),
-           min(test_name)
-    from test_suites
-    where capability_slug = any($1) and active and test_mode = 'live'
-      and test_type in ('known_answer', 'edge_case', 'negative', 'known_bad')
-      and ((external_cost_cents > 0) is not true or scheduled_testing_eligible)
+/// The live suites of these capabilities: how many, how many of no cost or an unknown one, how many are scheduled, and one of those.
+const LOOK: &str = "
+    select capability_slug, count(*), count(*) filter (where free), count(*) filter (where scheduled), min(test_name) filter (where free or scheduled)
+    from (select capability_slug, test_name, (external_cost_cents > 0) is not true as free, scheduled_testing_eligible as scheduled
+          from test_suites where capability_slug = any($1) and active and test_mode = 'live'
+            and test_type in ('known_answer', 'edge_case', 'negative', 'known_bad')) as live
     group by capability_slug order by capability_slug";
 
 /// Suites that cost nothing and that the schedule passes over: what an insert forgot to state, once no rule corrects it.
@@ -23,6 +21,10 @@ const FORGOTTEN: &str = "
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
+    /// How many of the capabilities that always call a language model have live suites.
+    pub capabilities: usize,
+    /// How many live suites they have.
+    pub suites: i64,
     /// Capabilities that break the invariant.
     pub broken: Vec<Broken>,
 }
@@ -49,6 +51,9 @@ impl Found {
 
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.holds() {
+            return write!(f, "the invariant holds: {} capabilities with {} live suites", self.capabilities, self.suites);
+        }
         write!(
             f,
             "a capability that always calls a language model must cost something and not be scheduled; {} do not:",
@@ -68,12 +73,16 @@ impl fmt::Display for Found {
 /// If the database cannot be read.
 pub async fn check(client: &Client) -> Result<Found, tokio_postgres::Error> {
     let slugs: Vec<&str> = costs::always_llm().iter().copied().collect();
-    let rows = client.query(BROKEN, &[&slugs]).await?;
-    let broken = rows
-        .iter()
-        .map(|row| Broken { slug: row.get(0), free: row.get(1), scheduled: row.get(2), example: row.get(3) })
-        .collect();
-    Ok(Found { broken })
+    let mut found = Found::default();
+    for row in client.query(LOOK, &[&slugs]).await? {
+        found.capabilities += 1;
+        found.suites += row.get::<_, i64>(1);
+        let (free, scheduled) = (row.get(2), row.get(3));
+        if free > 0 || scheduled > 0 {
+            found.broken.push(Broken { slug: row.get(0), free, scheduled, example: row.get(4) });
+        }
+    }
+    Ok(found)
 }
 
 /// Free suites that nobody schedules, in a sentence; none if there are none. A warning and no failure: it costs no money, but

@@ -1,6 +1,6 @@
 //! The service's command: serve, check the invariant, or print the API's description.
 
-use plinth_api::{config::Config, http, invariant, start};
+use plinth_api::{config::Config, http, invariant, reason::reason, start};
 use std::{
     io::{self, IsTerminal, Write},
     process::ExitCode,
@@ -49,9 +49,14 @@ fn configured<R: Future<Output = Result<(), String>>>(work: impl FnOnce(Config) 
 
 async fn check(config: &Config) -> Result<(), String> {
     let pool = config.pool().map_err(|error| error.to_string())?;
-    let client = pool.get().await.map_err(|error| format!("the database cannot be reached: {error}"))?;
-    let found = invariant::check(&client).await.map_err(|error| format!("the invariant cannot be looked at: {error}"))?;
-    if found.holds() { Ok(()) } else { Err(found.to_string()) }
+    let client = pool.get().await.map_err(|error| format!("the database cannot be reached: {}", reason(&error)))?;
+    let found =
+        invariant::check(&client).await.map_err(|error| format!("the invariant cannot be looked at: {}", reason(&error)))?;
+    if !found.holds() {
+        return Err(found.to_string());
+    }
+    say(&found.to_string());
+    Ok(())
 }
 
 fn say(text: &str) -> ExitCode {

@@ -9,8 +9,8 @@ use prometheus_client::{
 };
 use std::sync::atomic::AtomicU64;
 
-/// A gauge for seconds.
-type Seconds = Gauge<f64, AtomicU64>;
+/// A gauge for seconds and shares.
+type Fraction = Gauge<f64, AtomicU64>;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct State {
@@ -20,6 +20,12 @@ struct State {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Block {
     block: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Backfill {
+    block: String,
+    outcome: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -38,11 +44,15 @@ struct Inserted {
 pub struct Metrics {
     registry: Registry,
     boots: Family<State, Counter>,
-    boot_seconds: Seconds,
-    block_seconds: Family<Block, Seconds>,
+    boot_seconds: Fraction,
+    block_seconds: Family<Block, Fraction>,
     block_statements: Family<Block, Gauge>,
     block_rows: Family<Rows, Counter>,
     deferred: Family<Block, Gauge>,
+    backfill_batches: Family<Block, Gauge>,
+    backfill_rows: Family<Block, Gauge>,
+    backfill_progress: Family<Block, Fraction>,
+    backfills: Family<Backfill, Counter>,
     overdue: Gauge,
     paid_skipped: Gauge,
     dispatched: Counter,
@@ -55,11 +65,15 @@ impl Default for Metrics {
         let mut metrics = Metrics {
             registry: Registry::default(),
             boots: Family::default(),
-            boot_seconds: Seconds::default(),
+            boot_seconds: Fraction::default(),
             block_seconds: Family::default(),
             block_statements: Family::default(),
             block_rows: Family::default(),
             deferred: Family::default(),
+            backfill_batches: Family::default(),
+            backfill_rows: Family::default(),
+            backfill_progress: Family::default(),
+            backfills: Family::default(),
             overdue: Gauge::default(),
             paid_skipped: Gauge::default(),
             dispatched: Counter::default(),
@@ -83,6 +97,14 @@ impl Default for Metrics {
             metrics.block_rows.clone(),
         );
         all.register("plinth_block_deferred", "1 if a block put its work off in the last boot", metrics.deferred.clone());
+        all.register("plinth_backfill_batches", "Batches of each backfill, over all boots", metrics.backfill_batches.clone());
+        all.register("plinth_backfill_rows", "Rows that they changed", metrics.backfill_rows.clone());
+        all.register(
+            "plinth_backfill_progress",
+            "How far each backfill has come, 0 to 1, if it counts",
+            metrics.backfill_progress.clone(),
+        );
+        all.register("plinth_backfills", "Backfills behind this process's boots, by how they ended", metrics.backfills.clone());
         all.register("api_overdue_capabilities", "Capabilities that are overdue for a test", metrics.overdue.clone());
         all.register(
             "api_paid_skipped_capabilities",
@@ -113,6 +135,22 @@ impl Metrics {
                 self.block_rows.get_or_create(&Rows { block: block.id.clone(), table: table.clone() }).inc_by(rows.total());
             }
         }
+    }
+
+    /// Takes down a batch of a backfill: how many there were with it, the rows of all of them, and how far it has come.
+    pub fn batch(&self, block: &str, number: u64, rows: u64, far: Option<(u64, u64)>) {
+        let label = Block { block: block.to_owned() };
+        let whole = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.backfill_batches.get_or_create(&label).set(whole(number));
+        self.backfill_rows.get_or_create(&label).set(whole(rows));
+        if let Some((done, total)) = far {
+            self.backfill_progress.get_or_create(&label).set(done as f64 / total.max(1) as f64);
+        }
+    }
+
+    /// Takes down how a backfill ended.
+    pub fn backfilled(&self, block: String, outcome: Outcome) {
+        self.backfills.get_or_create(&Backfill { block, outcome: outcome.as_str().to_owned() }).inc();
     }
 
     /// Takes down a look of the scheduler.

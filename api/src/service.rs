@@ -3,6 +3,7 @@
 use crate::{
     config::Config,
     metrics::Metrics,
+    reason::reason,
     scheduler::{Cadence, Minute, Recorded, Ticked, tick},
     traces::Traces,
 };
@@ -13,7 +14,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Instant, SystemTime},
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use utoipa::ToSchema;
 
 /// How far the process has come.
@@ -89,21 +90,28 @@ pub struct Service {
     /// How often capabilities are tested.
     pub cadence: Cadence,
     host: Host,
+    /// Another for the backfills behind a boot: a boot may run while they go on, and each tells its own progress.
+    behind: Host,
     traces: Traces,
     progress: watch::Receiver<Progress>,
+    behind_progress: watch::Receiver<Progress>,
     phase: watch::Sender<Phase>,
     told: Mutex<Told>,
     booting: Arc<tokio::sync::Mutex<()>>,
+    /// A boot ended, and may have left backfills.
+    pub(crate) booted: Notify,
     started: Instant,
 }
 
 impl Service {
     /// A service that has not booted yet.
     pub fn new(config: Config, pool: Pool, traces: Traces) -> Service {
-        let host = config.host();
+        let (host, behind) = (config.host(), config.host());
         Service {
             progress: host.progress(),
             host,
+            behind_progress: behind.progress(),
+            behind,
             pool,
             traces,
             metrics: Metrics::default(),
@@ -111,6 +119,7 @@ impl Service {
             phase: watch::Sender::new(Phase::Booting),
             told: Mutex::default(),
             booting: Arc::default(),
+            booted: Notify::new(),
             started: Instant::now(),
             config,
         }
@@ -119,6 +128,11 @@ impl Service {
     /// The host.
     pub fn host(&self) -> &Host {
         &self.host
+    }
+
+    /// The host that runs backfills behind the boot.
+    pub fn behind(&self) -> &Host {
+        &self.behind
     }
 
     /// How far the process has come.
@@ -135,6 +149,11 @@ impl Service {
     /// Where the host stands.
     pub fn progress(&self) -> Progress {
         self.progress.borrow().clone()
+    }
+
+    /// Where the backfills behind the boot stand.
+    pub fn behind_progress(&self) -> Progress {
+        self.behind_progress.borrow().clone()
     }
 
     /// Seconds since the process began.
@@ -168,6 +187,9 @@ impl Service {
         }
         self.traces.write(recording, report, booted.as_ref().err().map(ToString::to_string)).await;
         self.remember(&booted).await;
+        if booted.is_ok() {
+            self.booted.notify_one();
+        }
         booted.map_err(|error| Refused::Failed(Box::new(error)))
     }
 
@@ -204,9 +226,9 @@ impl Service {
     ///
     /// If the database cannot be read or written, in words.
     pub async fn tick(&self, minute: Minute) -> Result<Ticked, String> {
-        let mut client = self.pool.get().await.map_err(|error| error.to_string())?;
+        let mut client = self.pool.get().await.map_err(|error| reason(&error))?;
         let ticked =
-            tick(&mut client, &Recorded, &self.cadence, SystemTime::now(), minute).await.map_err(|error| error.to_string())?;
+            tick(&mut client, &Recorded, &self.cadence, SystemTime::now(), minute).await.map_err(|error| reason(&error))?;
         self.metrics.ticked(&ticked);
         Ok(ticked)
     }

@@ -1,9 +1,11 @@
 //! The order at start, and the way out.
 
 use crate::{
+    behind,
     config::{Config, ConfigError},
     http,
     invariant::{self, Found},
+    reason::reason,
     scheduler::Minute,
     service::{Phase, Refused, Service},
     traces::Traces,
@@ -46,7 +48,7 @@ pub enum StartError {
 pub async fn start(config: Config, stop: impl Future<Output = ()>) -> Result<(), StartError> {
     let mut stop = pin!(stop);
     let (health_at, listen_at) = (config.health, config.listen);
-    let service = Arc::new(Service::new(config.clone(), config.pool()?, Traces::to(config.collector.as_deref())));
+    let service = Arc::new(Service::new(config.clone(), config.pool()?, Traces::to(config.collector.clone())));
     let (stopping, stopped) = watch::channel(false);
     // First of all: a probe that asks while a long migration runs gets an answer.
     let health = tokio::spawn(serve(bind(health_at).await?, http::health_routes(service.clone()), stopped.clone()));
@@ -67,8 +69,8 @@ async fn prepare(service: &Service, stop: &mut (impl Future<Output = ()> + Unpin
         Refused::Busy => StartError::Unreadable("another boot runs in this process".into()),
     })?;
     service.enter(Phase::Validating);
-    let client = service.pool.get().await.map_err(|error| StartError::Unreadable(error.to_string()))?;
-    let unreadable = |error: tokio_postgres::Error| StartError::Unreadable(error.to_string());
+    let client = service.pool.get().await.map_err(|error| StartError::Unreadable(reason(&error)))?;
+    let unreadable = |error: tokio_postgres::Error| StartError::Unreadable(reason(&error));
     let found = invariant::check(&client).await.map_err(unreadable)?;
     if !found.holds() {
         return Err(StartError::Broken(found));
@@ -79,7 +81,7 @@ async fn prepare(service: &Service, stop: &mut (impl Future<Output = ()> + Unpin
     Ok(())
 }
 
-/// The scheduler, then the API's own listener; until somebody wants it to stop.
+/// The scheduler, then the API's own listener, and the backfills that the boot left; until somebody wants it to stop.
 async fn serve_all(
     service: &Arc<Service>,
     address: SocketAddr,
@@ -87,8 +89,9 @@ async fn serve_all(
     stopped: watch::Receiver<bool>,
 ) -> Result<(), StartError> {
     let (stopping, scheduling) = watch::channel(false);
-    let scheduler = tokio::spawn(schedule(service.clone(), scheduling));
+    let scheduler = tokio::spawn(schedule(service.clone(), scheduling.clone()));
     let listener = bind(address).await?;
+    let backfills = tokio::spawn(behind::run(service.clone(), scheduling));
     service.enter(Phase::Serving);
     let (ending, ended) = watch::channel(false);
     let mut serving = tokio::spawn(serve(listener, http::routes(service.clone()), ended));
@@ -97,11 +100,12 @@ async fn serve_all(
         _ = &mut serving => {}
     }
     service.enter(Phase::Stopping);
-    // The scheduler ends with the tick that it is in; requests that are being answered may go on for a while.
+    // The scheduler ends with the tick that it is in, a backfill without the batch that it is in; requests that are being answered may
+    // go on for a while.
     let _ = stopping.send(true);
     let _ = ending.send(true);
-    let both = async { tokio::join!(scheduler, serving) };
-    if tokio::time::timeout(service.config.grace, both).await.is_err() {
+    let all = async { tokio::join!(scheduler, backfills, serving) };
+    if tokio::time::timeout(service.config.grace, all).await.is_err() {
         tracing::warn!("not everything ended within {} s", service.config.grace.as_secs());
     }
     drop(stopped);

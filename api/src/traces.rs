@@ -4,15 +4,12 @@
 
 mod collector;
 
-use collector::Collector;
+pub use collector::Collector;
 use opentelemetry::{
     Context, KeyValue, StringValue, Value,
     trace::{Event, Span, SpanBuilder, SpanKind, Status, TraceContextExt, TracerProvider},
 };
-use opentelemetry_sdk::{
-    Resource,
-    trace::{SdkTracerProvider, SpanExporter},
-};
+use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 use plinth::{Event as Happened, Outcome, Report};
 use std::{collections::BTreeMap, time::SystemTime};
 use tokio::{sync::broadcast, task::JoinHandle};
@@ -39,24 +36,10 @@ struct Times {
 }
 
 impl Traces {
-    /// Sends spans to a collector by its base address, such as `http://localhost:4318`.
-    pub fn to(collector: Option<&str>) -> Traces {
-        let Some(address) = collector else { return Traces(None) };
-        match Collector::at(address) {
-            Ok(collector) => {
-                let resource = Resource::builder_empty().with_service_name("plinth-api").build();
-                Traces(Some(SdkTracerProvider::builder().with_batch_exporter(collector).with_resource(resource).build()))
-            }
-            Err(error) => {
-                tracing::warn!(%error, "no traces are sent");
-                Traces(None)
-            }
-        }
-    }
-
-    /// Gives spans to an exporter, such as one that keeps them for a test.
-    pub fn into(exporter: impl SpanExporter + 'static) -> Traces {
-        Traces(Some(SdkTracerProvider::builder().with_simple_exporter(exporter).build()))
+    /// Sends spans to a collector, if there is one.
+    pub fn to(collector: Option<Collector>) -> Traces {
+        let resource = Resource::builder_empty().with_service_name("plinth-api").build();
+        Traces(collector.map(|to| SdkTracerProvider::builder().with_batch_exporter(to).with_resource(resource).build()))
     }
 
     /// Notes what happens from here on, until the boot is over.

@@ -4,8 +4,8 @@ use plinth_manifest::Kind;
 
 pub(crate) use bindings::plinth::block::{bulk, journal, sql, types};
 pub(crate) use types::{
-    Array, Batch, BudgetError, BulkColumn, Check, Column, DatabaseError, Dimension, Error, Failure, Interval, Outcome, Refusal,
-    Rows, Scalar, Stepped, TypedText, Value, ValueError,
+    Batch, BudgetError, BulkColumn, Check, Column, DatabaseError, Error, Failure, Outcome, Refusal, Rows, Stepped, Value,
+    ValueError,
 };
 
 #[allow(clippy::all, missing_docs, unused_qualifications, clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
@@ -22,6 +22,8 @@ mod bindings {
 }
 
 pub(crate) use bindings::Rights;
+
+plinth_values::contract!(crate::contract::types);
 
 /// The interface that a block of a kind exports.
 pub(crate) fn exported_by(kind: Kind) -> &'static str {

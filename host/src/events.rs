@@ -1,7 +1,10 @@
 //! What a boot tells while it runs: events as they happen, and where it stands, for an API's health endpoint.
 
-use crate::ledger::Place;
-use crate::report::{BlockReport, BootState, Outcome, RowCounts, shown};
+use crate::{
+    error::BootError,
+    ledger::Place,
+    report::{BlockReport, BootState, Outcome, Report, RowCounts, shown},
+};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 use std::{
     collections::BTreeMap,
@@ -88,7 +91,7 @@ pub enum Event {
         /// The pause, in milliseconds.
         pause_ms: u64,
     },
-    /// The boot ended.
+    /// The boot ended, or what went on behind it.
     Finished {
         /// How.
         state: BootState,
@@ -314,8 +317,17 @@ impl Teller {
         self.progress.send_modify(|progress| (progress.stage, progress.since) = (Stage::Running, Some(Instant::now())));
     }
 
-    pub(crate) fn finished(&self, state: BootState, error: Option<String>) {
-        let failed = matches!(state, BootState::Failed);
+    /// A boot, or what went on behind one, is over.
+    pub(crate) fn over(&self, done: &Result<Report, BootError>) {
+        match done {
+            Ok(report) => self.finished(report.boot.state, None),
+            Err(BootError::Interrupted(_)) => self.finished(BootState::Interrupted, None),
+            Err(error) => self.finished(BootState::Failed, Some(error.to_string())),
+        }
+    }
+
+    fn finished(&self, state: BootState, error: Option<String>) {
+        let failed = matches!(state, BootState::Failed | BootState::Interrupted);
         self.progress.send_modify(|progress| {
             let boot = progress.boot;
             *progress = Progress {

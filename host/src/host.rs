@@ -6,7 +6,7 @@ use crate::{
     error::BootError,
     events::{Event, Progress, Teller},
     ledger::{Ledger, ROLE},
-    load::{Bundle, Components, Digest, Keys, LoadError, LockFile},
+    load::{Bundle, Carried, Components, Digest, Keys, LoadError, LockFile},
     lock::LockMode,
     plan::{Baseline, Preview},
     report::{Rehearsal, Report},
@@ -38,19 +38,30 @@ pub struct Host {
     pub(crate) retry_budget: Duration,
     pub(crate) search_path: String,
     pub(crate) teller: Teller,
+    pub(crate) shows_values: bool,
     sources: Vec<Source>,
     cache: Option<PathBuf>,
     keys: Option<Arc<Keys>>,
-    lock_file: Option<PathBuf>,
+    lock: Option<Lock>,
+    /// What [`Host::ready`] loaded.
+    #[cfg(feature = "cli")]
+    loaded: Option<Components>,
     sandbox: Arc<OnceLock<Sandbox>>,
 }
 
 #[derive(Clone)]
 enum Source {
     Folder(PathBuf),
-    Bytes(String, Cow<'static, [u8]>),
+    Carried(Carried),
     Bundle(PathBuf),
-    Carried(String, &'static [u8]),
+    CarriedBundle(String, &'static [u8]),
+}
+
+/// Where the lock file is.
+#[derive(Clone)]
+enum Lock {
+    File(PathBuf),
+    Text(Cow<'static, str>),
 }
 
 impl Host {
@@ -70,10 +81,13 @@ impl Host {
             retry_budget: Duration::from_secs(2 * 60),
             search_path: "public".into(),
             teller: Teller::default(),
+            shows_values: false,
             sources: Vec::new(),
             cache: None,
             keys: None,
-            lock_file: None,
+            lock: None,
+            #[cfg(feature = "cli")]
+            loaded: None,
             sandbox: Arc::new(OnceLock::new()),
         }
     }
@@ -120,8 +134,27 @@ impl Host {
 
     /// Adds a component that the program carries: `.component("0066", include_bytes!("0066.wasm").as_slice())`.
     #[must_use]
-    pub fn component(mut self, name: impl Into<String>, bytes: impl Into<Cow<'static, [u8]>>) -> Host {
-        self.sources.push(Source::Bytes(name.into(), bytes.into()));
+    pub fn component(self, name: impl Into<String>, bytes: impl Into<Cow<'static, [u8]>>) -> Host {
+        self.carried(name.into(), bytes.into(), None)
+    }
+
+    /// The same with the text of its signature, which `plinth sign` writes beside it: for a host with [`Host::keys`].
+    ///
+    /// ```ignore
+    /// host.signed_component("0066", include_bytes!("0066.wasm").as_slice(), include_str!("0066.wasm.sig"))
+    /// ```
+    #[must_use]
+    pub fn signed_component(
+        self,
+        name: impl Into<String>,
+        bytes: impl Into<Cow<'static, [u8]>>,
+        signature: impl Into<Cow<'static, str>>,
+    ) -> Host {
+        self.carried(name.into(), bytes.into(), Some(signature.into()))
+    }
+
+    fn carried(mut self, name: String, bytes: Cow<'static, [u8]>, signature: Option<Cow<'static, str>>) -> Host {
+        self.sources.push(Source::Carried(Carried { name, bytes, signature }));
         self
     }
 
@@ -132,25 +165,34 @@ impl Host {
         self
     }
 
-    /// Adds a bundle that the program carries: `.carried("app", include_bytes!("app.plinth"))`.
+    /// Adds a bundle that the program carries: `.carried_bundle("app", include_bytes!("app.plinth"))`. For a host with [`Host::keys`] the
+    /// signatures of its blocks come with it.
     #[must_use]
-    pub fn carried(mut self, name: impl Into<String>, bundle: &'static [u8]) -> Host {
-        self.sources.push(Source::Carried(name.into(), bundle));
+    pub fn carried_bundle(mut self, name: impl Into<String>, bundle: &'static [u8]) -> Host {
+        self.sources.push(Source::CarriedBundle(name.into(), bundle));
         self
     }
 
-    /// Insists that every file of a folder is signed by a key of its block's team. What the program carries itself is trusted as the
-    /// program is.
+    /// Insists that every component, of a folder or carried by the program, is signed by a key of its block's team, or its bundle by a
+    /// key for bundles.
     #[must_use]
     pub fn keys(mut self, keys: Keys) -> Host {
         self.keys = Some(Arc::new(keys));
         self
     }
 
-    /// Insists on exactly the blocks that a lock file names, by id and digest: see [`Components::lock_file`].
+    /// Insists on exactly the blocks that a lock file names, by id and digest, wherever they come from: see
+    /// [`Components::lock_file`].
     #[must_use]
     pub fn locked(mut self, lock_file: impl Into<PathBuf>) -> Host {
-        self.lock_file = Some(lock_file.into());
+        self.lock = Some(Lock::File(lock_file.into()));
+        self
+    }
+
+    /// The same by the text of a lock file that the program carries: `.locked_to(include_str!("plinth.lock"))`.
+    #[must_use]
+    pub fn locked_to(mut self, lock_file: impl Into<Cow<'static, str>>) -> Host {
+        self.lock = Some(Lock::Text(lock_file.into()));
         self
     }
 
@@ -193,6 +235,14 @@ impl Host {
     #[must_use]
     pub fn search_path(mut self, path: impl Into<String>) -> Host {
         self.search_path = path.into();
+        self
+    }
+
+    /// Passes on what PostgreSQL says about rows in an error, to blocks, report and ledger: its DETAIL, and the value that a message
+    /// quotes. By default it stays in the database, since rows may hold people's data.
+    #[must_use]
+    pub fn show_values(mut self) -> Host {
+        self.shows_values = true;
         self
     }
 
@@ -257,6 +307,7 @@ impl Host {
 
     /// Runs the backfills that say `when = "background"` and are not done yet, one after the other, each under a lock of its own. For a
     /// task beside the API: [`Host::boot`] leaves them, and the API listens while they go on. What waits for them runs at the next boot.
+    /// Events and progress are the host's; one that may boot again meanwhile gives them a second host, to tell the two apart.
     ///
     /// ```no_run
     /// # async fn start(host: plinth::Host) -> Result<(), plinth::BootError> {
@@ -386,6 +437,10 @@ impl Host {
     ///
     /// All problems of all files at once.
     pub fn load(&self) -> Result<Components, BootError> {
+        #[cfg(feature = "cli")]
+        if let Some(loaded) = &self.loaded {
+            return Ok(loaded.clone());
+        }
         let mut all = Components::default();
         let mut carried = Vec::new();
         for source in &self.sources {
@@ -393,12 +448,15 @@ impl Host {
                 Source::Folder(folder) => {
                     all = all.and(Components::from_signed_folder(folder, self.limits.component_bytes, self.trusted_keys())?)?
                 }
-                Source::Bytes(name, bytes) => carried.push((name.clone(), bytes.clone())),
+                Source::Carried(component) => carried.push(component.clone()),
                 Source::Bundle(path) => all = all.and(self.bundled(&Bundle::open(path)?)?)?,
-                Source::Carried(name, bytes) => all = all.and(self.bundled(&Bundle::carried(name, bytes)?)?)?,
+                Source::CarriedBundle(name, bytes) => all = all.and(self.bundled(&Bundle::carried(name, bytes)?)?)?,
             }
         }
-        let all = if carried.is_empty() { all } else { all.and(Components::from_bytes(carried)?)? };
+        if !carried.is_empty() {
+            let carried = Components::from_carried(carried, self.limits.component_bytes, self.trusted_keys())?;
+            all = all.and(carried)?;
+        }
         self.check_lock(all.iter().map(|component| (&*component.manifest.id, component.digest)))?;
         Ok(all)
     }
@@ -409,7 +467,12 @@ impl Host {
 
     /// Holds ids and digests against the lock file, if there is to be one.
     pub(crate) fn check_lock<'a>(&self, blocks: impl Iterator<Item = (&'a str, Digest)>) -> Result<(), LoadError> {
-        self.lock_file.as_ref().map_or(Ok(()), |path| LockFile::read(path)?.check(path, blocks))
+        let (name, text) = match &self.lock {
+            None => return Ok(()),
+            Some(Lock::File(path)) => (path.display().to_string(), std::fs::read_to_string(path).map(Cow::Owned)),
+            Some(Lock::Text(text)) => ("the lock file that the program carries".to_owned(), Ok(Cow::Borrowed(&**text))),
+        };
+        LockFile::read(&name, text)?.check(&name, blocks)
     }
 
     /// The folder that all blocks come from, if they do.
@@ -420,11 +483,15 @@ impl Host {
         }
     }
 
-    /// The bundle that all blocks come from, if they do.
+    /// The bundle that all blocks come from, if they do and are not in memory already.
     pub(crate) fn only_bundle(&self) -> Result<Option<Bundle>, LoadError> {
+        #[cfg(feature = "cli")]
+        if self.loaded.is_some() {
+            return Ok(None);
+        }
         match self.sources.as_slice() {
             [Source::Bundle(path)] => Bundle::open(path).map(Some),
-            [Source::Carried(name, bytes)] => Bundle::carried(name, bytes).map(Some),
+            [Source::CarriedBundle(name, bytes)] => Bundle::carried(name, bytes).map(Some),
             _ => Ok(None),
         }
     }
@@ -442,6 +509,15 @@ impl Host {
     /// What is wrong with the blocks or their order, what cannot be compiled, or that the file cannot be written.
     pub fn write_bundle(&self, file: &Path, compile: bool) -> Result<usize, BootError> {
         boot::loaded::bundle(self, file, compile)
+    }
+
+    /// The same, with everything read that a boot reads: from here on it opens no file.
+    #[cfg(feature = "cli")]
+    pub(crate) fn ready(mut self) -> Result<Host, BootError> {
+        self.loaded = Some(self.load()?.in_memory()?);
+        self.database = self.database.ready()?;
+        self.blocks_database = self.blocks_database.map(Database::ready).transpose()?;
+        Ok(self)
     }
 
     /// The engine, made when the first block runs.

@@ -38,7 +38,7 @@ mod sandbox;
 pub mod cli;
 
 pub use boot::history::{History, PastBoot, PastOutcome};
-pub use boot::status::{BlockStatus, Status};
+pub use boot::status::{BlockStatus, OpenBackfill, RunningBlock, Status, WaitingReplica};
 pub use boot::verify::{CheckReport, Verification};
 pub use database::{ConnectError, Database, catalog::Difference};
 pub use error::BootError;
@@ -58,6 +58,13 @@ pub use report::{
     ObjectChange, Outcome, Rehearsal, Rehearsed, RehearsedBlock, RehearsedStatement, Report, ReportError, Retry, RowCounts,
 };
 pub use sandbox::{CacheError, LimitError, Limits};
+
+/// Whether a statement of a block would be sent; with everything declared that can be, or nothing but the table `t`. For tests that have
+/// PostgreSQL judge the policy.
+#[doc(hidden)]
+pub fn is_sent(statement: &str, declared: bool) -> bool {
+    database::policy::Policy::of_tests(declared).check(statement, database::policy::Phase::Work).is_ok()
+}
 
 /// What the server said, without the client's words around it.
 pub(crate) fn database_reason(error: &tokio_postgres::Error) -> String {

@@ -5,6 +5,7 @@
 pub mod attack;
 pub mod campaign;
 pub mod crash;
+pub mod fuzzed;
 pub mod pooler;
 pub mod proxy;
 pub mod service;

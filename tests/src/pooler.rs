@@ -30,6 +30,15 @@ fn binary() -> Result<PathBuf, String> {
 impl Pooler {
     /// Starts one before a server. None, with a line that says why, where there is no pgbouncer to be had.
     pub async fn before(server: &Server) -> Option<Pooler> {
+        Pooler::start(server, " user=postgres", &[]).await
+    }
+
+    /// The same, which lets clients in as these roles too, each as itself.
+    pub async fn of_roles(server: &Server, roles: &[String]) -> Option<Pooler> {
+        Pooler::start(server, "", roles).await
+    }
+
+    async fn start(server: &Server, user: &str, roles: &[String]) -> Option<Pooler> {
         let binary = match binary() {
             Ok(binary) => binary,
             Err(why) => {
@@ -44,14 +53,15 @@ impl Pooler {
         let program = if binary.ends_with("run") { copied(binary.parent().unwrap(), folder.path()) } else { binary };
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let settings = format!(
-            "[databases]\n* = host={} port={} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
+            "[databases]\n* = host={} port={}{user}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
              auth_type = trust\nauth_file = {}\npool_mode = transaction\ndefault_pool_size = 6\nmax_client_conn = 200\n\
              ignore_startup_parameters = extra_float_digits\n",
             server.socket_folder().display(),
             server.port(),
             folder.path().join("users").display(),
         );
-        fs::write(folder.path().join("users"), "\"postgres\" \"\"\n").unwrap();
+        let users = roles.iter().map(String::as_str).chain(["postgres"]).map(|role| format!("\"{role}\" \"\"\n"));
+        fs::write(folder.path().join("users"), users.collect::<String>()).unwrap();
         fs::write(folder.path().join("settings"), settings).unwrap();
         let open = Command::new("chmod").args(["-R", "a+rX"]).arg(folder.path()).status().unwrap();
         assert!(open.success());

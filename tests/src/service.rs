@@ -1,6 +1,6 @@
 //! The running reference service, as a process of its own, and a client that speaks just enough HTTP to it.
 
-use crate::{TestDatabase, blocks, cache};
+use crate::{TestDatabase, blocks, cache, plinth};
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -96,15 +96,24 @@ pub struct Start {
     health: String,
 }
 
+/// The service's program, as built by this workspace.
+pub fn program() -> PathBuf {
+    let path = Path::new(plinth().get_program()).with_file_name("plinth-api");
+    assert!(path.is_file(), "{} is not there: `cargo build --workspace` makes it", path.display());
+    path
+}
+
 /// The service on a database, with the eleven blocks, that does not tick by itself.
 pub fn service(database: &TestDatabase) -> Start {
-    let deps = std::env::current_exe().unwrap();
-    let path: PathBuf = deps.parent().and_then(Path::parent).unwrap().join("plinth-api");
-    assert!(path.is_file(), "{} is not there: `cargo build --workspace` makes it", path.display());
+    service_at(&database.url)
+}
+
+/// The same by the database's address.
+pub fn service_at(url: &str) -> Start {
     let (api, health) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
-    let mut command = Command::new(path);
+    let mut command = Command::new(program());
     command
-        .env("DATABASE_URL", &database.url)
+        .env("DATABASE_URL", url)
         .env("API_LISTEN", &api)
         .env("API_HEALTH_LISTEN", &health)
         .env("API_BLOCKS", blocks())

@@ -341,3 +341,21 @@ async fn a_deadline_is_of_one_block_alone() {
     assert!(error.message.contains("computed for longer than 1 s"), "{error}");
     assert_eq!(report.boot.ran, 1);
 }
+
+#[tokio::test]
+async fn a_fetch_of_nothing_and_of_four_gigabytes_comes_in_parts() {
+    let database = TestDatabase::with_t().await;
+    let large =
+        "create table large (id int, text text); insert into large select i, repeat('x', 1000) from generate_series(1, 5000) i";
+    database.client().await.batch_execute(large).await.unwrap();
+    let report = database.host().folder(guests(&["fetches"]).path()).boot().await.unwrap();
+    let told: Vec<Vec<u64>> = (report.block("fetches").unwrap().journal.iter())
+        .map(|line| line.message.split(' ').map(|number| number.parse().unwrap()).collect())
+        .collect();
+    // Two bytes for the count of fields, four for each length, four for an integer.
+    let bytes = 5000 * (2 + 4 + 4 + 4 + 1000);
+    assert_eq!((told[0][1], told[1][1]), (bytes, bytes), "no row is lost and none comes twice");
+    assert_eq!(told[0][0], 4901, "how large rows are is known after the first hundred; from then on each comes alone");
+    assert!(told[1][2] <= 512 << 10, "a part is as large as the host allows: {told:?}");
+    assert_eq!(database.left_behind().await, 0);
+}

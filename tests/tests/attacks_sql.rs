@@ -1,8 +1,11 @@
 //! Hostile statements. Each test is an attack, sent by a block after a write of its own: the boot fails in bounded time with an
 //! error that names the block, tables and ledger are as before, nothing is left behind and the next boot works.
 
-use plinth::ErrorClass;
-use plinth_tests::attack::{Attack, declared, refused, refused_though_declared};
+use plinth::{BootError, ErrorClass};
+use plinth_tests::{
+    attack::{Attack, declared, refused, refused_though_declared},
+    guests,
+};
 
 #[tokio::test]
 async fn commit_rollback_and_begin() {
@@ -259,9 +262,55 @@ async fn a_deferred_constraint_that_fails_at_commit() {
 
 #[tokio::test]
 async fn a_hundred_thousand_notices() {
-    let flood = "do $$ begin for i in 1..100000 loop raise warning 'notice %', i; end loop; end $$";
-    let error = declared(&[flood, "select 1 / 0"]).await;
-    assert_eq!(error.sqlstate.as_deref(), Some("22012"), "they are dropped where they arrive: {error}");
+    let flood = |count: u32| format!("do $$ begin for i in 1..{count} loop raise warning 'notice %', i; end loop; end $$");
+    let error = declared(&[&flood(100_000)]).await;
+    assert_eq!(error.class, ErrorClass::Budget, "{error}");
+    assert!(error.message.contains("more than 10000 warnings (notices)"), "{error}");
+    // They count over all statements of a block, and what is allowed is only thrown away.
+    let error = declared(&[&flood(6_000), &flood(6_000)]).await;
+    assert!(error.message.contains("notices") && error.statement.is_some_and(|number| number > 2), "{error}");
+    Attack::new().await.succeeds("sends_declared", &[&flood(9_000), "select 1"]).await;
+    let mut few = Attack::new().await;
+    few.limits.set("notices", "10").unwrap();
+    let error = few.by_statements("sends_declared", &[&flood(11)]).await;
+    assert!(error.message.contains("more than 10 warnings"), "{error}");
+}
+
+/// What PostgreSQL says about rows stays in the database, unless somebody asks for it.
+#[tokio::test]
+async fn an_error_text_with_a_secret_in_it() {
+    let people = "alter table t add email text unique; update t set email = 'ada@secret.example' where id = 101;
+                  create table parent (email text primary key);
+                  alter table t add constraint known foreign key (email) references parent (email)
+                      deferrable initially deferred not valid";
+    for (statement, sqlstate, shown) in [
+        ("insert into t (id, email) select 3, email from t where id = 101", "23505", "t (t_email_key)"),
+        ("select email::integer from t where id = 101", "22P02", "invalid input syntax for type integer: \"…\""),
+        ("insert into t (id, email) select 2, 'the other ' || email from t where id = 101", "23503", "COMMIT"),
+        ("do $$ begin perform email::integer from t where id = 101; end $$", "22P02", "invalid input syntax"),
+    ] {
+        for asked in [false, true] {
+            let attack = Attack::new().await.after(people).await;
+            let database = &attack.database;
+            let client = database.client().await;
+            client.batch_execute("create table attack (n int, statement text, reads boolean)").await.unwrap();
+            let reads = statement.starts_with("select");
+            client.execute("insert into attack values (1, $1, $2)", &[&statement, &reads]).await.unwrap();
+            let blocks = guests(&["sends_declared"]);
+            let host = database.host().limits(attack.limits.clone()).folder(blocks.path());
+            let booted = if asked { host.show_values().boot().await } else { host.boot().await };
+            let Err(BootError::Failed(report)) = booted else { panic!("{statement} was to fail: {booted:?}") };
+            let error = report.block("sends_declared").unwrap().error.clone().unwrap();
+            assert_eq!(error.sqlstate.as_deref(), Some(sqlstate), "{error:?}");
+            assert!(asked || error.to_string().contains(shown), "{error}");
+            let kept = "select (select string_agg(o::text, ' ') from plinth.outcomes o) || (select string_agg(b::text, ' ') from plinth.boots b)";
+            let kept = database.text(kept).await.unwrap();
+            assert!(kept.contains(sqlstate), "{kept}");
+            // The statement itself is the block's, and shown.
+            assert_eq!(format!("{report:?}").contains("ada@"), asked, "{report:?}");
+            assert_eq!(kept.contains("ada@"), asked, "{kept}");
+        }
+    }
 }
 
 /// What a block raises is shown as text and cut; parameters are never part of a report.

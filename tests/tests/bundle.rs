@@ -108,7 +108,7 @@ async fn a_bundle_that_the_program_carries_boots_with_its_code() {
     damage(&file, &folder.path().join("once.wasm"));
     let bytes: &'static [u8] = Vec::leak(fs::read(&file).unwrap());
     let database = TestDatabase::with_t().await;
-    let host = Host::new(plinth::Database::from_url(&database.url).unwrap()).carried("app", bytes);
+    let host = Host::new(plinth::Database::from_url(&database.url).unwrap()).carried_bundle("app", bytes);
     assert_eq!(host.boot().await.unwrap().boot.ran, 1);
     assert_eq!(host.boot().await.unwrap().boot.round_trips, 1);
 }

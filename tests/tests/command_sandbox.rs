@@ -130,9 +130,66 @@ async fn an_isolated_boot_is_a_process_with_walls_and_its_death_is_told() {
     assert!(status.contains("NoNewPrivs:\t1") && status.contains("Seccomp:\t2"), "{status}");
     let limits = fs::read_to_string(format!("/proc/{inner}/limits")).unwrap();
     assert!(limits.lines().any(|line| line.starts_with("Max data size") && line.contains("4294967296")), "{limits}");
+    // Nothing that is open leads to a file, a folder or a terminal.
+    for open in fs::read_dir(format!("/proc/{inner}/fd")).unwrap().flatten() {
+        let to = fs::read_link(open.path()).unwrap().display().to_string();
+        let known = ["socket:", "pipe:", "anon_inode:", "/memfd:"].iter().any(|known| to.starts_with(known));
+        assert!(known, "{} is {to}", open.path().display());
+    }
     assert!(std::process::Command::new("kill").args(["-KILL", &inner.to_string()]).status().unwrap().success());
     let output = outer.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1), "the outer process is alive to say so");
     assert!(text(&output).contains("died of signal 9 (SIGKILL): what was not committed is rolled back"), "{}", text(&output));
     assert_eq!(database.left_behind().await, 0);
+}
+
+/// All that blocks need is there behind the walls: what compiles, runs, rolls back and is measured.
+#[tokio::test]
+async fn an_isolated_boot_does_all_that_another_one_does() {
+    let database = TestDatabase::production_like().await;
+    let (code, told) = run(&database, &plinth_tests::blocks(), &["--isolate"]);
+    assert!(code == Some(0) && told.contains("11 ran"), "{told}");
+    let database = TestDatabase::with_t().await;
+    for (guest, what) in
+        [("panics", "the widget is missing"), ("spin_between", "longer than 1 s"), ("recursion", "stack overflowed")]
+    {
+        let folder = guests(&[guest]);
+        let (code, told) = run(&database, folder.path(), &["--isolate", "--block-timeout", "1", "--accept-removal", guest]);
+        assert!(code == Some(1) && told.contains(what), "{guest}: {told}");
+    }
+    assert_eq!(database.left_behind().await, 0);
+}
+
+#[tokio::test]
+async fn after_an_isolated_boot_the_outer_process_becomes_the_command() {
+    let database = TestDatabase::with_t().await;
+    let claims = guests(&["claims"]);
+    let (code, told) = run(&database, claims.path(), &["--isolate", "--", "sh", "-c", "echo now; exit 7"]);
+    assert!(code == Some(7) && told.contains("now") && told.contains("1 ran"), "{told}");
+    let fails = guests(&["panics"]);
+    let (code, told) = run(&database, fails.path(), &["--isolate", "--accept-removal", "claims", "--", "echo", "never"]);
+    assert!(code == Some(1) && !told.contains("never\n"), "{told}");
+}
+
+#[test]
+fn the_outer_process_has_the_embedded_server_and_the_inner_one_its_socket() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = guests(&["two_statements"]);
+    let mut command = plinth();
+    command.args(["run", "--isolate", "--embedded", "--data"]).arg(data.path().join("data")).arg("--blocks").arg(folder.path());
+    let output = command.output().unwrap();
+    let told = text(&output);
+    assert!(output.status.code() == Some(1) && told.contains("relation \"t\" does not exist"), "the block ran: {told}");
+    assert!(told.contains("blocks ran as plinth_blocks"), "{told}");
+    assert!(!data.path().join("data/postmaster.pid").exists(), "the server was stopped");
+}
+
+/// The outer process hands out sockets to the database that it was given, whatever the inner one says.
+#[test]
+fn an_isolated_boot_says_why_the_database_is_not_reached() {
+    let folder = guests(&["claims"]);
+    let mut command = plinth();
+    command.args(["run", "--isolate", "--retry-for", "0", "--database-url", "postgres://postgres@127.0.0.1:1/none", "--blocks"]);
+    let output = command.arg(folder.path()).output().unwrap();
+    assert!(text(&output).contains("no server answers at 127.0.0.1:1: Connection refused"), "{}", text(&output));
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use plinth::{BootError, ConnectError, Database, Host, Status, embedded::Server};
-use plinth_tests::{TestDatabase, cache, connect, guests, server, value};
+use plinth_tests::{TestDatabase, cache, connect, guests, root, server, service, value};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use std::{
     fs,
@@ -173,6 +173,52 @@ async fn verify_full_wants_the_authority_and_the_name_and_verify_ca_only_the_aut
         let error = refused(&address(server, "localhost", &format!("sslmode={mode}"))).await;
         assert!(error.contains("certificate"), "{mode}: {error}");
     }
+}
+
+/// Connects as a pool of the API's own does, and tells the protocol.
+async fn pooled(url: &str) -> Result<Option<String>, String> {
+    let (config, tls) = Database::from_url(url).unwrap().for_pool().map_err(|error| error.to_string())?;
+    let chain = |error: tokio_postgres::Error| {
+        format!("{error}: {}", std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default())
+    };
+    let (client, connection) = config.connect(tls.expect("the address is none of a socket")).await.map_err(chain)?;
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(value(&client, "select version from pg_stat_ssl where pid = pg_backend_pid() and ssl").await)
+}
+
+#[tokio::test]
+async fn a_pool_of_the_apis_own_connects_as_the_host_does() {
+    let (certificates, server) = secure();
+    let (ours, other) = (certificates.path("authority.crt"), certificates.path("other.crt"));
+    for (host, options, encrypted) in [
+        ("localhost", rooted("verify-full", &ours), true),
+        ("127.0.0.1", rooted("verify-ca", &ours), true),
+        ("127.0.0.1", "sslmode=require".to_owned(), true),
+        ("127.0.0.1", "sslmode=disable".to_owned(), false),
+    ] {
+        let protocol = pooled(&address(server, host, &options)).await.unwrap_or_else(|error| panic!("{options}: {error}"));
+        assert_eq!(protocol.as_deref(), encrypted.then_some("TLSv1.3"), "{options}");
+    }
+    let error = pooled(&address(server, "127.0.0.1", &rooted("verify-full", &ours))).await.unwrap_err();
+    assert!(error.contains("not valid for name"), "{error}");
+    let error = pooled(&address(server, "localhost", &rooted("verify-full", &other))).await.unwrap_err();
+    assert!(error.contains("certificate"), "{error}");
+    let error = pooled(&address(server, "localhost", &rooted("verify-full", Path::new("/nowhere.crt")))).await.unwrap_err();
+    assert!(error.contains("sslrootcert") && error.contains("nowhere.crt"), "{error}");
+
+    // And the reference service with its pool, boot and requests.
+    let url = address(server, "localhost", &rooted("verify-full", &ours)).replace("/postgres?", "/shop?");
+    let admin = connect(&server.url("postgres")).await;
+    admin.batch_execute("create database shop").await.unwrap();
+    let client = connect(&server.url("shop")).await;
+    for file in ["tables.sql", "production_like.sql"] {
+        client.batch_execute(&fs::read_to_string(root().join("tests/data").join(file)).unwrap()).await.unwrap();
+    }
+    let service = service::service_at(&url).ready();
+    service.get("/schedule/counts").with(200);
+    let ours = "select count(*) || ' of ' || count(*) filter (where ssl) from pg_stat_activity join pg_stat_ssl using (pid)
+                where datname = 'shop' and pid <> pg_backend_pid()";
+    assert_eq!(value(&client, ours).await.as_deref(), Some("1 of 1"), "the connection of the pool");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! compiled code is never trusted blindly, and a boot with nothing to do costs one round trip.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use plinth::{BootError, BootState, CacheError, Components, Host, Outcome, PlanProblem};
+use plinth::{BootError, BootState, CacheError, Components, Host, Keys, Limits, Outcome, PlanProblem};
 use plinth_tests::{TestDatabase, blocks, cache, copy_of_blocks, guest, guests, texts};
 use std::{
     fs,
@@ -127,6 +127,37 @@ async fn components_that_the_program_carries_boot_like_files() {
         panic!("half a file")
     };
     assert_eq!(error.problems().map(|(name, _)| name.to_owned()).collect::<Vec<_>>(), ["half of it"], "{error}");
+}
+
+#[tokio::test]
+async fn what_the_program_carries_is_signed_and_locked_as_files_are() {
+    let folder = guests(&["signed"]);
+    let file = folder.path().join("signed.wasm");
+    let key = |name: &str| plinth::make_key(&folder.path().join(name)).unwrap();
+    let keys = format!("[teams]\ntesting = [\"{}\"]\nbilling = [\"{}\"]\n", key("testing"), key("billing"));
+    let signature = |name: &str| {
+        plinth::sign(&folder.path().join(name), &file).unwrap();
+        fs::read_to_string(folder.path().join("signed.wasm.sig")).unwrap()
+    };
+    let database = TestDatabase::with_t().await;
+    let host = database.host().keys(Keys::from_text(&keys).unwrap());
+    let refused = async |host: Host, what: &str| {
+        let Err(BootError::Load(error)) = host.boot().await else { panic!("{what}: it was to be refused") };
+        assert!(error.to_string().contains(what), "{what}: {error}");
+    };
+    refused(host.clone().component("carried", bytes("signed")), "carried: is not signed").await;
+    let by_others = host.clone().signed_component("carried", bytes("signed"), signature("billing"));
+    refused(by_others, "signed by a key of billing").await;
+    let another = host.clone().signed_component("carried", bytes("claims"), signature("testing"));
+    refused(another, "carried: is signed by none of the keys").await;
+    let host = host.signed_component("carried", bytes("signed"), signature("testing"));
+    let lock = |name: &str| Components::from_bytes([("locked", bytes(name))]).unwrap().lock_file();
+    refused(host.clone().locked_to(lock("claims")), "carried: signed is not in the lock file").await;
+    refused(host.clone().locked_to(lock("claims")), "the lock file that the program carries: names claims").await;
+    let small = Limits { component_bytes: 100, ..Limits::default() };
+    refused(host.clone().limits(small), "a component may have 100").await;
+    assert_eq!(database.text("select to_regclass('plinth.boots')::text").await, None, "nothing ran");
+    assert_eq!(host.locked_to(lock("signed")).boot().await.unwrap().boot.ran, 1);
 }
 
 #[tokio::test]

@@ -1,8 +1,11 @@
 //! What a boot shows while it runs: from outside by `plinth status`, inside the API by events and progress.
 
-use plinth::{BootState, Event, Outcome, Stage};
+use plinth::{BootState, Event, Outcome, Stage, page::Page};
 use plinth_tests::{TestDatabase, campaign, guests, plinth, value};
 use std::time::Duration;
+
+const SLEEPING: &str =
+    "select pid from pg_stat_activity where query like 'select pg_sleep%' and state = 'active' and datname = current_database()";
 
 async fn until(database: &TestDatabase, query: &str) {
     let client = database.client().await;
@@ -27,8 +30,7 @@ async fn case_24_status_shows_block_statement_seconds_and_who_waits_and_a_kill_l
     let database = TestDatabase::with_t().await;
     let blocks = guests(&["once", "slow"]);
     let first = campaign::run(&database.url, blocks.path(), &[]).spawn().unwrap();
-    let sleeping = "select pid from pg_stat_activity where query like 'select pg_sleep%' and state = 'active' and datname = current_database()";
-    until(&database, sleeping).await;
+    until(&database, SLEEPING).await;
     let second = campaign::run(&database.url, blocks.path(), &[]).spawn().unwrap();
     until(
         &database,
@@ -51,13 +53,65 @@ async fn case_24_status_shows_block_statement_seconds_and_who_waits_and_a_kill_l
     campaign::kill(first.id());
     let two = "select 1 from plinth.boots having count(*) = 2 and max(state) filter (where id = 1) = 'interrupted'";
     until(&database, two).await;
-    until(&database, sleeping).await;
+    until(&database, SLEEPING).await;
     assert_eq!(database.number("select count(*) from t where a = 1").await, 10, "once ran once");
     campaign::signal("TERM", second.id());
     for child in [first, second] {
         tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
     }
     assert_eq!(database.left_behind().await, 0);
+}
+
+/// Starts a boot, kills it while its block sleeps, and waits until the server has seen its lock's connection close.
+async fn killed_in_the_middle(database: &TestDatabase, blocks: &std::path::Path, lock: &str) {
+    let child = campaign::run(&database.url, blocks, &["--lock", lock]).spawn().unwrap();
+    until(database, SLEEPING).await;
+    assert_eq!(state(database, blocks), "running");
+    campaign::kill(child.id());
+    tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    let gone = "select 1 from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())
+                having count(*) = 0";
+    until(database, gone).await;
+}
+
+fn state(database: &TestDatabase, blocks: &std::path::Path) -> String {
+    let said: serde_json::Value = serde_json::from_str(&status(database, blocks, "json")).unwrap();
+    said["last_boot"]["state"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_boot_that_was_killed_is_shown_as_interrupted_before_anybody_boots_again() {
+    let database = TestDatabase::with_t().await;
+    let blocks = guests(&["once", "slow"]);
+    killed_in_the_middle(&database, blocks.path(), "session").await;
+    assert_eq!(database.text("select state from plinth.boots").await.as_deref(), Some("running"), "nobody could write it down");
+
+    let said: serde_json::Value = serde_json::from_str(&status(&database, blocks.path(), "json")).unwrap();
+    assert_eq!(said["last_boot"]["state"], "interrupted", "{said}");
+    // The server does not look at its connection while it sleeps.
+    assert_eq!((said["running"]["block"].as_str(), said["running"]["abandoned"].as_bool()), (Some("slow"), Some(true)), "{said}");
+    let for_people = status(&database, blocks.path(), "table");
+    assert!(for_people.contains("last boot 1: interrupted"), "{for_people}");
+    assert!(for_people.contains("left behind on the server by a boot that is gone: slow for "), "{for_people}");
+
+    let host = database.host().folder(blocks.path());
+    let history = host.history(5).await.unwrap();
+    assert_eq!(history.boots[0].state, "interrupted");
+    let plan = host.plan().await.map_err(|error| error.to_string());
+    let page = Page { title: "shop", history: &history, plan: plan.as_ref(), progress: None, facts: &[] }.render();
+    assert!(page.contains("interrupted") && page.contains("Left behind") && !page.contains("running"), "{page}");
+    database.client().await.batch_execute(&format!("select pg_terminate_backend(pid) from ({SLEEPING}) s")).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_that_was_killed_behind_a_pooler_is_shown_as_interrupted_once_its_lease_ran_out() {
+    let database = TestDatabase::with_t().await;
+    let blocks = guests(&["once", "slow"]);
+    killed_in_the_middle(&database, blocks.path(), "lease").await;
+    assert_eq!(state(&database, blocks.path()), "running", "it may live and be out of reach for a moment");
+    database.client().await.batch_execute("update plinth.runners set expires = now() - interval '1 second'").await.unwrap();
+    assert_eq!(state(&database, blocks.path()), "interrupted");
+    database.client().await.batch_execute(&format!("select pg_terminate_backend(pid) from ({SLEEPING}) s")).await.unwrap();
 }
 
 #[tokio::test]

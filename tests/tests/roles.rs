@@ -1,7 +1,8 @@
 //! Blocks under a login of their own: what no policy sees, PostgreSQL refuses.
 
 use plinth::{BootError, BootState, Database, Host, Outcome};
-use plinth_tests::{TestDatabase, attack::Attack, guests, plinth, server};
+use plinth_tests::{TestDatabase, attack::Attack, campaign, guests, plinth, pooler::Pooler, server, value};
+use std::time::Duration;
 
 /// A database with its roles: the host's, which owns it, and the blocks'. Roles are the server's, so each database has its own.
 async fn walled(attack: Attack) -> (TestDatabase, Host) {
@@ -205,4 +206,96 @@ async fn a_migration_outside_a_transaction_is_recorded_by_the_host() {
     assert_eq!(report.block("outside").unwrap().objects[0].object, "t_a_idx");
     assert_eq!(database.text("select last_outcome from plinth.blocks").await.as_deref(), Some("applied"));
     assert_eq!(database.left_behind().await, 0);
+}
+
+/// What goes on behind a boot says under which role as well.
+#[tokio::test]
+async fn a_backfill_in_the_background_says_as_which_role_it_ran() {
+    let large = "create table large (id bigint primary key, n integer not null default 0);
+                 insert into large select i from generate_series(1, 3000) i; create sequence begun; analyze large";
+    let (database, host) = walled(Attack::new().await.after(large).await).await;
+    let blocks = guests(&["fills_later"]);
+    let host = host.folder(blocks.path());
+    let role = format!("blocks_{}", database.name);
+    assert_eq!(host.boot().await.unwrap().boot.blocks_role.as_deref(), Some(&*role));
+    let report = host.background().await.unwrap();
+    assert_eq!(report.block("fills_later").unwrap().outcome, Outcome::Applied, "{report:?}");
+    assert_eq!(report.boot.blocks_role.as_deref(), Some(&*role));
+}
+
+/// A runner that sleeps, whose lock is gone and whose CREATE INDEX CONCURRENTLY goes on: no fence reaches that. The host's role is a
+/// member of the blocks', and so may end their processes.
+#[tokio::test]
+async fn a_predecessor_under_the_blocks_role_is_ended() {
+    let (database, host) = walled(Attack::new().await).await;
+    let blocks = guests(&["outside"]);
+    let url = |role: &str| database.url.replace("user=postgres", &format!("user={role}_{}", database.name));
+    let client = database.client().await;
+    let is = async |query: &str, what: Option<&str>| {
+        for _ in 0..1500 {
+            if value(&client, query).await.as_deref() == what {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("never {what:?}: {query}")
+    };
+    // Building the index waits for this transaction.
+    let mut other = database.client().await;
+    let holds = other.transaction().await.unwrap();
+    holds.batch_execute("update t set b = 1 where id = 101").await.unwrap();
+    let more = ["--retry-for", "0", "--blocks-url", &url("blocks")];
+    let sleeper = campaign::run(&url("owner"), blocks.path(), &more).spawn().unwrap();
+    let building = "select pid from pg_stat_activity where query like 'create index concurrently%' and wait_event_type = 'Lock' and datname = current_database()";
+    for _ in 0..1500 {
+        if value(&client, building).await.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let process = value(&client, building).await.expect("the index is being built");
+    campaign::signal("STOP", sleeper.id());
+    let unlock = "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'
+                  and database = (select oid from pg_database where datname = current_database())";
+    assert_eq!(value(&client, unlock).await.as_deref(), Some("t"));
+    let next = tokio::spawn(async move { host.folder(blocks.keep()).boot().await });
+    is(&format!("select count(*) from pg_stat_activity where pid = {process}"), Some("0")).await;
+    holds.rollback().await.unwrap();
+    let report = next.await.unwrap().unwrap();
+    assert_eq!(report.block("outside").unwrap().outcome, Outcome::Applied, "{report:?}");
+    campaign::signal("CONT", sleeper.id());
+    let ended = tokio::task::spawn_blocking(move || sleeper.wait_with_output().unwrap()).await.unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{}", String::from_utf8_lossy(&ended.stderr));
+    assert_eq!(database.number("select count(*) from pg_index where indrelid = 't'::regclass and not indisvalid").await, 0);
+    assert_eq!(database.left_behind().await, 0);
+}
+
+/// A pooler takes no settings when a connection is made, and gives the next statements to another session.
+#[tokio::test]
+async fn roles_work_behind_a_pooler() {
+    let (database, _) = walled(attack(&["create table made (a int)"]).await).await;
+    let roles = [format!("owner_{}", database.name), format!("blocks_{}", database.name)];
+    let Some(pooler) = Pooler::of_roles(server(), &roles).await else { return };
+    let as_role = |role: &str| Database::from_url(&pooler.url(&database.name)).unwrap().as_role(role);
+    let host = Host::new(as_role(&roles[0])).blocks_as(as_role(&roles[1])).cache(plinth_tests::cache());
+    host.set_roles_up().await.unwrap();
+    let report = host.clone().folder(guests(&["sends"]).path()).boot().await.unwrap();
+    assert_eq!(report.boot.blocks_role.as_deref(), Some(&*roles[1]));
+    assert!(report.boot.notes.iter().any(|note| note.contains("lease")), "{report:?}");
+    assert_eq!(database.text("select tableowner from pg_tables where tablename = 'made'").await.as_ref(), Some(&roles[1]));
+    // The wall stands there as well, and the next boot goes on from the same pool.
+    let client = database.client().await;
+    let hidden = "do $a$ begin delete from plinth.blocks; end $a$";
+    client.batch_execute("delete from attack; delete from t where id = 1").await.unwrap();
+    client.execute("insert into attack (statement, reads) values ($1, false)", &[&hidden]).await.unwrap();
+    let Err(BootError::Failed(report)) =
+        host.clone().accept_removal(["sends"]).folder(guests(&["sends_declared"]).path()).boot().await
+    else {
+        panic!("it was to fail")
+    };
+    let error = report.block("sends_declared").unwrap().error.clone().unwrap();
+    assert_eq!(error.sqlstate.as_deref(), Some("42501"), "{error}");
+    let next = host.accept_removal(["sends", "sends_declared"]).folder(guests(&["claims"]).path()).boot().await.unwrap();
+    assert_eq!(next.boot.ran, 1);
+    assert_eq!(database.left_behind_in_a_pool().await, 0);
 }

@@ -3,9 +3,11 @@
 
 use plinth_tests::{
     TestDatabase, copy_of_blocks, guest, root,
-    service::{Service, TOKEN, request, service},
+    service::{Service, TOKEN, program, request, service},
     texts,
 };
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
@@ -13,6 +15,10 @@ use std::{
     net::TcpListener,
     path::Path,
     process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -300,6 +306,13 @@ async fn each_phase_that_fails_says_which_it_was() {
     let mut failed = service(&database).env("API_EXPECT", "0099_forgotten").start();
     assert_eq!(failed.ended().code(), Some(1));
     assert!(failed.said().contains("0099_forgotten"), "{}", failed.said());
+    // Validation: what is to be looked at is not there, since no block made it.
+    let nothing = tempfile::tempdir().unwrap();
+    let empty = TestDatabase::empty().await;
+    let mut failed = service(&empty).env("API_BLOCKS", nothing.path()).start();
+    assert_eq!(failed.ended().code(), Some(1));
+    let said = failed.said();
+    assert!(said.contains("the data cannot be validated") && said.contains("test_suites"), "{said}");
     // Validation: somebody scheduled what always calls a language model, and the rule that would correct it is gone.
     let folder = copy_of_blocks();
     let mut works = service(&database).env("API_BLOCKS", folder.path()).ready();
@@ -313,9 +326,7 @@ async fn each_phase_that_fails_says_which_it_was() {
     assert!(said.contains("the invariant is broken") && said.contains("text-summarize"), "{said}");
     // The same as a check, as CI runs it; and once it holds.
     let check = || {
-        let program = plinth_tests::plinth().get_program().to_owned();
-        let mut check = Command::new(Path::new(&program).with_file_name("plinth-api"));
-        let said = check.arg("check").env("DATABASE_URL", &database.url).output().unwrap();
+        let said = Command::new(program()).arg("check").env("DATABASE_URL", &database.url).output().unwrap();
         (said.status.code(), String::from_utf8(said.stderr).unwrap())
     };
     let (code, said) = check();
@@ -338,18 +349,25 @@ async fn case_24_health_tells_block_and_seconds_while_a_boot_runs_and_no_request
     customer.batch_execute("begin; lock table capabilities in access share mode").await.unwrap();
     let mut service = service(&database).start();
     let api = service.api.clone();
-    let (stop, stopped) = std::sync::mpsc::channel::<()>();
     // Load from before the first moment: whatever is answered must come after the boot.
-    let load = std::thread::spawn(move || {
-        let mut answers = Vec::new();
-        while stopped.try_recv().is_err() {
-            if let Ok(answer) = request(&api, "GET", "/schedule/counts", &[], None) {
-                answers.push(answer.status);
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        answers
-    });
+    let (sent, answered) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let load: Vec<_> = (0..8)
+        .map(|_| {
+            let (api, sent, answered) = (api.clone(), sent.clone(), answered.clone());
+            std::thread::spawn(move || {
+                let mut answers = Vec::new();
+                while answers.len() < 50 {
+                    sent.fetch_add(1, Ordering::Relaxed);
+                    if let Ok(answer) = request(&api, "GET", "/schedule/counts", &[], None) {
+                        answered.fetch_add(1, Ordering::Relaxed);
+                        answers.push(answer.status);
+                    }
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                answers
+            })
+        })
+        .collect();
     service.until("a block waits for the customer", |service| {
         service.health().is_some_and(|health| {
             health["boot"]["block"] == "0060_marketplace_eligible" && health["boot"]["statement_seconds"].is_number()
@@ -361,14 +379,17 @@ async fn case_24_health_tells_block_and_seconds_while_a_boot_runs_and_no_request
     let ready = request(&service.health, "GET", "/ready", &[], None).unwrap();
     assert_eq!((ready.status, ready.json().as_str()), (503, Some("booting")));
     assert!(request(&service.api, "GET", "/health", &[], None).is_err(), "the API does not listen yet");
+    assert!(sent.load(Ordering::Relaxed) > 100, "there is load");
+    assert_eq!(answered.load(Ordering::Relaxed), 0, "nobody was answered before the boot was complete");
     customer.batch_execute("rollback").await.unwrap();
     service.until("it serves", |service| {
         request(&service.health, "GET", "/ready", &[], None).is_ok_and(|ready| ready.status == 200)
     });
-    service.get("/schedule/counts").with(200);
-    stop.send(()).unwrap();
-    let answers = load.join().unwrap();
-    assert!(answers.iter().all(|status| *status == 200), "an answer of a service that was not ready: {answers:?}");
+    for client in load {
+        let answers = client.join().unwrap();
+        assert!(answers.iter().all(|status| *status == 200), "an answer of a service that was not ready: {answers:?}");
+    }
+    assert_eq!(service.health().unwrap()["last_boot"]["state"], "complete");
 }
 
 #[tokio::test]
@@ -487,29 +508,36 @@ async fn a_signal_ends_the_boot_and_later_the_service_in_order() {
     assert_eq!(serving.stop().code(), Some(0));
 }
 
+/// Reads one request as a collector does, and answers it: its head and its body.
+fn collected(mut stream: impl Read + Write) -> std::io::Result<(String, String)> {
+    let mut all = Vec::new();
+    let mut some = [0; 4096];
+    loop {
+        let text = String::from_utf8_lossy(&all).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse::<usize>().unwrap();
+            if body.len() >= length {
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")?;
+                return Ok((head.to_owned(), body.to_owned()));
+            }
+        }
+        let count = stream.read(&mut some)?;
+        assert!(count > 0, "it ends in the middle: {text}");
+        all.extend(&some[..count]);
+    }
+}
+
+fn accepted(collector: &TcpListener) -> std::net::TcpStream {
+    let (stream, _) = collector.accept().unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream
+}
+
 #[tokio::test]
 async fn a_boot_is_traced_with_a_span_for_each_block() {
     let collector = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", collector.local_addr().unwrap());
-    let received = std::thread::spawn(move || {
-        let (mut stream, _) = collector.accept().unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let mut all = Vec::new();
-        let mut some = [0; 4096];
-        loop {
-            let text = String::from_utf8_lossy(&all).into_owned();
-            if let Some((head, body)) = text.split_once("\r\n\r\n") {
-                let length =
-                    head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse::<usize>().unwrap();
-                if body.len() >= length {
-                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
-                    return (head.to_owned(), body.to_owned());
-                }
-            }
-            let count = stream.read(&mut some).unwrap();
-            all.extend(&some[..count]);
-        }
-    });
+    let received = std::thread::spawn(move || collected(accepted(&collector)).unwrap());
     let database = TestDatabase::production_like().await;
     let service = service(&database).env("OTEL_EXPORTER_OTLP_ENDPOINT", &address).ready();
     let (head, body) = received.join().unwrap();
@@ -526,4 +554,48 @@ async fn a_boot_is_traced_with_a_span_for_each_block() {
     assert!(attribute("plinth.locks").to_string().contains("RowExclusiveLock on test_suites"));
     assert!(bridge["events"].as_array().unwrap().iter().any(|event| event.to_string().contains("update test_suites")));
     assert_eq!(service.health().unwrap()["state"], "serving");
+}
+
+#[tokio::test]
+async fn traces_go_over_tls_to_a_collector_that_a_root_certificate_vouches_for_and_to_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = |name: &str| {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        std::fs::write(folder.path().join(name), params.self_signed(&key).unwrap().pem()).unwrap();
+        Issuer::new(params, key)
+    };
+    let (ours, _) = (authority("ours.crt"), authority("other.crt"));
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &ours).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap());
+    let config = Arc::new(config.unwrap());
+    let database = TestDatabase::production_like().await;
+    for (root, believed) in [("ours.crt", true), ("other.crt", false)] {
+        let collector = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("https://localhost:{}", collector.local_addr().unwrap().port());
+        let config = config.clone();
+        let received = std::thread::spawn(move || {
+            let connection = rustls::ServerConnection::new(config).unwrap();
+            collected(rustls::StreamOwned::new(connection, accepted(&collector)))
+        });
+        let start = service(&database).env("OTEL_EXPORTER_OTLP_ENDPOINT", &address);
+        // Whatever becomes of its traces, the service serves.
+        let _service = start.env("SSL_CERT_FILE", folder.path().join(root)).ready();
+        match received.join().unwrap() {
+            Ok((head, body)) => assert!(believed && head.starts_with("POST /v1/traces") && body.contains("\"boot\""), "{head}"),
+            Err(error) => assert!(!believed && error.to_string().contains("fatal alert"), "{root}: {error}"),
+        }
+    }
+    // Without any root certificate it does not start, rather than to send nothing without a word.
+    let start = service(&database).env("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost").env("SSL_CERT_FILE", "/dev/null");
+    let mut refused = start.env("SSL_CERT_DIR", folder.path().join("nowhere")).start();
+    assert_eq!(refused.ended().code(), Some(2));
+    let said = refused.said();
+    assert!(said.contains("OTEL_EXPORTER_OTLP_ENDPOINT") && said.contains("no root certificate"), "{said}");
 }

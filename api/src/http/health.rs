@@ -18,6 +18,9 @@ pub struct Health {
     /// Where the boot stands: stage, block, statement, and since when.
     #[schema(value_type = Object)]
     boot: serde_json::Value,
+    /// The same of the backfills that the boot left: which one, its batches, its rows, and how far it has come.
+    #[schema(value_type = Object)]
+    backfill: serde_json::Value,
     /// The last boot of this process that ended.
     last_boot: Option<LastBoot>,
     /// Blocks that put their work off.
@@ -35,6 +38,7 @@ pub(super) async fn health(State(service): State<Arc<Service>>) -> impl IntoResp
         build: service.config.build.clone(),
         seconds: service.seconds(),
         boot: serde_json::to_value(service.progress()).unwrap_or_default(),
+        backfill: serde_json::to_value(service.behind_progress()).unwrap_or_default(),
         last_boot: told.boot,
         deferrals: told.deferrals,
         warnings: told.warnings,

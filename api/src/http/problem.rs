@@ -1,11 +1,13 @@
 //! What went wrong with a request.
 
+use crate::reason::reason;
 use axum::{
     Json,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use std::error::Error;
 use utoipa::ToSchema;
 
 /// What went wrong with a request, in words.
@@ -23,8 +25,8 @@ impl Problem {
     }
 
     /// The database cannot be reached, or it did not do what it should. The caller learns that, the log learns why.
-    pub(super) fn database(error: impl std::fmt::Display) -> Problem {
-        tracing::warn!(%error, "a request failed");
+    pub(super) fn database(error: impl Into<Box<dyn Error + Send + Sync>>) -> Problem {
+        tracing::warn!(error = reason(&*error.into()), "a request failed");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the database cannot be used at the moment")
     }
 }

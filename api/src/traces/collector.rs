@@ -1,52 +1,86 @@
-//! Sends spans as OTLP in JSON over plain HTTP, which every collector understands: to one beside the service, which encrypts and
-//! passes on. The official exporter brings gRPC's whole stack along.
+//! Sends spans as OTLP in JSON over HTTP, which every collector understands. The official exporter brings gRPC's whole stack along.
 
+use axum::http::Uri;
 use opentelemetry::{Array, KeyValue, Value, trace::Status};
 use opentelemetry_sdk::{
     Resource,
     error::{OTelSdkError, OTelSdkResult},
     trace::{SpanData, SpanExporter},
 };
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto::ring, pki_types::ServerName};
 use serde_json::{Value as Json, json};
 use std::{
     io::{self, Read, Write},
     net::{TcpStream, ToSocketAddrs},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// How long the collector may take to connect, to read and to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// An exporter to a collector.
-#[derive(Debug)]
-pub(super) struct Collector {
+/// Where spans go.
+#[derive(Clone, Debug)]
+pub struct Collector {
     host: String,
+    port: u16,
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     resource: Vec<Json>,
 }
 
 impl Collector {
-    /// A collector by its base address.
-    pub(super) fn at(address: &str) -> Result<Collector, String> {
-        let host = address.strip_prefix("http://").ok_or("a collector's address begins with http://")?.trim_end_matches('/');
-        if host.is_empty() || host.contains('/') {
-            return Err(format!("{address} is not an address such as http://localhost:4318"));
+    /// A collector by its base address: `http://localhost:4318`, or `https://…`, whose certificate is then verified by the machine's root
+    /// certificates or those that `SSL_CERT_FILE` names. Without a port it is 4318, with TLS 443.
+    ///
+    /// # Errors
+    ///
+    /// In words, if it is no such address, or there is no root certificate.
+    pub fn at(address: &str) -> Result<Collector, String> {
+        let such = |why: &str| format!("{address} is not an address such as http://localhost:4318: {why}");
+        let uri: Uri = address.parse().map_err(|error: axum::http::uri::InvalidUri| such(&error.to_string()))?;
+        let encrypted = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(such("it begins with http:// or https://")),
+        };
+        if uri.path_and_query().is_some_and(|path| path.as_str() != "/") {
+            return Err(such("it has no path"));
         }
-        let host = if host.contains(':') { host.to_owned() } else { format!("{host}:4318") };
-        Ok(Collector { host, resource: Vec::new() })
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let tls = if encrypted {
+            let name = ServerName::try_from(host.clone()).map_err(|error| such(&error.to_string()))?;
+            Some((verifying()?, name))
+        } else {
+            None
+        };
+        let port = uri.port_u16().unwrap_or(if encrypted { 443 } else { 4318 });
+        Ok(Collector { host, port, tls, resource: Vec::new() })
     }
 
     fn send(&self, body: &str) -> io::Result<()> {
-        let address = self.host.to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        let address = (self.host.as_str(), self.port).to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
+        match &self.tls {
+            None => self.post(stream, body),
+            Some((config, name)) => {
+                let connection = ClientConnection::new(config.clone(), name.clone()).map_err(io::Error::other)?;
+                self.post(StreamOwned::new(connection, stream), body)
+            }
+        }
+    }
+
+    fn post(&self, mut stream: impl Read + Write, body: &str) -> io::Result<()> {
         let head = format!(
-            "POST /v1/traces HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            "POST /v1/traces HTTP/1.1\r\nhost: {}:{}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
             self.host,
+            self.port,
             body.len()
         );
         stream.write_all(head.as_bytes())?;
         stream.write_all(body.as_bytes())?;
+        stream.flush()?;
         let mut status = [0; 12];
         stream.read_exact(&mut status)?;
         if status.starts_with(b"HTTP/1.1 2") {
@@ -57,6 +91,17 @@ impl Collector {
     }
 }
 
+/// TLS to somebody whom a root certificate vouches for.
+fn verifying() -> Result<Arc<ClientConfig>, String> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        return Err("no root certificate is at hand to verify the collector with: name some with SSL_CERT_FILE".into());
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions();
+    Ok(Arc::new(config.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth()))
+}
+
 impl SpanExporter for Collector {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans: Vec<Json> = batch.iter().map(span).collect();
@@ -64,7 +109,8 @@ impl SpanExporter for Collector {
             "resource": { "attributes": self.resource },
             "scopeSpans": [{ "scope": { "name": "plinth" }, "spans": spans }],
         }]});
-        self.send(&body.to_string()).map_err(|error| OTelSdkError::InternalFailure(format!("{}: {error}", self.host)))
+        self.send(&body.to_string())
+            .map_err(|error| OTelSdkError::InternalFailure(format!("{}:{}: {error}", self.host, self.port)))
     }
 
     fn set_resource(&mut self, resource: &Resource) {
@@ -115,4 +161,26 @@ fn any(value: &Value) -> Json {
 
 fn nanoseconds(time: SystemTime) -> String {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Collector;
+
+    #[test]
+    fn an_address_has_a_scheme_a_host_and_perhaps_a_port() {
+        let at = |address| Collector::at(address).map(|collector| (collector.host, collector.port, collector.tls.is_some()));
+        assert_eq!(at("http://localhost"), Ok(("localhost".to_owned(), 4318, false)));
+        assert_eq!(at("http://[::1]:14318/"), Ok(("::1".to_owned(), 14318, false)));
+        assert_eq!(at("https://traces.example"), Ok(("traces.example".to_owned(), 443, true)));
+        for (wrong, why) in [
+            ("localhost:4318", "http://"),
+            ("grpc://localhost:4317", "http://"),
+            ("http://localhost:4318/v1/traces", "no path"),
+            ("http://", "address"),
+        ] {
+            let said = at(wrong).unwrap_err();
+            assert!(said.contains(why), "{wrong}: {said}");
+        }
+    }
 }

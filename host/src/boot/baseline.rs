@@ -2,7 +2,7 @@
 
 use super::{Loaded, transaction::settings};
 use crate::{
-    database::{Connection, ResultSets, catalog::Look},
+    database::{Connection, catalog::Look},
     error::BootError,
     host::Host,
     ledger::{Known, LedgerError, Look as LedgerLook, Record, Row},
@@ -97,7 +97,7 @@ async fn adopt(
 async fn lock(host: &Host, connection: &Connection, digest: &str) -> Result<(Box<Held>, Known), BootError> {
     let ledger = &host.ledger;
     let started = Instant::now();
-    let look: LedgerLook = ledger.read_look(ResultSets::of(connection.client(), &ledger.look_query()).await)?;
+    let look: LedgerLook = ledger.read_look(connection.ask(&ledger.look_query()).await)?;
     let mut claimant = Claimant::new(host, look.stands()).await?;
     let mut attempt = 0;
     loop {

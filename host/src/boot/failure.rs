@@ -2,7 +2,7 @@
 
 use crate::{
     contract::{Check, DatabaseError, Error},
-    database::{around::Around, session::FailedStatement, touched::Touched},
+    database::{around::Around, discreet::discreet, session::FailedStatement, touched::Touched},
     ledger::FENCED,
     report::{ErrorClass, ReportError, shown, shown_name},
     sandbox::BlockError,
@@ -84,11 +84,20 @@ impl ReportError {
 
     /// An error of a statement of the host's own.
     pub(super) fn of_host(error: &tokio_postgres::Error, doing: &str) -> ReportError {
+        ReportError::of_end(error, doing, false)
+    }
+
+    /// The same of a statement in which a block's own constraints and triggers have their turn, with what the database says about
+    /// rows if that is to be shown.
+    pub(super) fn of_end(error: &tokio_postgres::Error, doing: &str, shows_values: bool) -> ReportError {
         if error.code().is_some_and(|code| code.code() == FENCED) {
             let fenced = ReportError::new(ErrorClass::Fenced, "another replica took over: this one had lost its lock");
             return fenced.hint("look at what it did with `plinth status`; this replica may start again");
         }
-        let mut told = ReportError::of_error(&crate::database::session::told(error));
+        let mut told = ReportError::of_error(&match crate::database::session::told(error) {
+            Error::Database(error) if !shows_values => Error::Database(discreet(error)),
+            error => error,
+        });
         told.message = format!("{doing}: {}", told.message);
         told
     }

@@ -5,7 +5,7 @@ use crate::{
     database::{Connection, ResultSets},
     error::BootError,
     host::Host,
-    ledger::{LedgerError, Look},
+    ledger::{Abandoned, LedgerError, Look},
     report::{Evidence, JournalLine, RowCounts},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -29,7 +29,8 @@ pub struct History {
 pub struct PastBoot {
     /// Its number.
     pub id: i64,
-    /// `running`, `complete`, `deferred`, `failed` or `interrupted`.
+    /// `running`, `complete`, `deferred`, `failed` or `interrupted`; the last also if nobody holds the lock of one that the ledger has
+    /// as running.
     pub state: String,
     /// When it began, as an ISO timestamp.
     pub started: String,
@@ -95,26 +96,37 @@ pub(crate) async fn history(host: &Host, boots: u32) -> Result<History, BootErro
         return Ok(History { status, ..History::default() });
     }
     let connection = host.database.connect(&host.connection_name()).await?;
-    let boots = read(host, &connection, &ledger.boots_query(boots)).await?;
+    let look = ledger.read_look(connection.ask(&ledger.look_query()).await)?;
+    let query = ledger.boots_query(boots);
+    // A ledger of an older format does not tell who runs.
+    let query = if look.stands() { format!("{}; {query}", ledger.abandoned_query()) } else { query };
+    let (mut boots, sets): (Vec<PastBoot>, _) = read(host, &connection, &query).await?;
+    let abandoned = if look.stands() { Abandoned::read(&sets, 1) } else { Abandoned::default() };
+    for boot in &mut boots {
+        boot.state = abandoned.state(boot.id, &boot.state).to_owned();
+    }
     Ok(History { boots, rules: rules(host, &connection).await?, status })
 }
 
 /// What speaks for and against the removal of each rule; nothing, if there is no ledger.
 pub(super) async fn evidence(host: &Host, connection: &Connection) -> Result<Vec<Evidence>, BootError> {
-    let look = host.ledger.read_look(ResultSets::of(connection.client(), &host.ledger.look_query()).await)?;
+    let look = host.ledger.read_look(connection.ask(&host.ledger.look_query()).await)?;
     if matches!(look, Look::Absent) { Ok(Vec::new()) } else { rules(host, connection).await }
 }
 
 /// The same on a connection that is known to have a ledger.
 pub(super) async fn rules(host: &Host, connection: &Connection) -> Result<Vec<Evidence>, BootError> {
-    let rules: Vec<Evidence> = read(host, connection, &host.ledger.evidence_query()).await?;
+    let (rules, _): (Vec<Evidence>, _) = read(host, connection, &host.ledger.evidence_query()).await?;
     Ok(rules.into_iter().map(Evidence::judged).collect())
 }
 
-async fn read<T: DeserializeOwned>(host: &Host, connection: &Connection, query: &str) -> Result<T, BootError> {
+/// The JSON of the last statement, and what those before it brought.
+async fn read<T: DeserializeOwned>(host: &Host, connection: &Connection, query: &str) -> Result<(T, ResultSets), BootError> {
     let schema = || host.ledger.schema.clone();
     let sets =
         connection.send(query).await.map_err(|source| LedgerError::Database { schema: schema(), doing: "read", source })?;
-    let read = serde_json::from_str(sets.value().unwrap_or_default());
-    Ok(read.map_err(|source| LedgerError::Unreadable { schema: schema(), source })?)
+    match serde_json::from_str(sets.value().unwrap_or_default()) {
+        Ok(read) => Ok((read, sets)),
+        Err(source) => Err(LedgerError::Unreadable { schema: schema(), source }.into()),
+    }
 }

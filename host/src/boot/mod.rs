@@ -76,11 +76,7 @@ pub(crate) async fn boot_until(host: &Host, stop: impl Future<Output = ()>) -> R
     };
     pass.ended();
     host.forget_code();
-    match &done {
-        Ok(report) => host.teller.finished(report.boot.state, None),
-        Err(BootError::Interrupted(_)) => host.teller.finished(BootState::Interrupted, None),
-        Err(error) => host.teller.finished(BootState::Failed, Some(error.to_string())),
-    }
+    host.teller.over(&done);
     done
 }
 
@@ -394,7 +390,7 @@ impl Boot<'_> {
                 ran,
                 skipped: self.reports.iter().filter(|report| report.outcome == Outcome::Skipped).count(),
                 retries: self.pass.retries(),
-                blocks_role: self.walled().then(|| roles::role(self.connection.database())),
+                blocks_role: self.blocks_role(),
                 notes: self.plan.notes.clone(),
             },
             blocks: self.reports.clone(),

@@ -2,7 +2,7 @@
 
 use super::{Loaded, history, provides, roles::connection_of_blocks};
 use crate::{
-    database::{Connection, ResultSets},
+    database::Connection,
     error::BootError,
     host::Host,
     ledger::{Known, LedgerError, Look},
@@ -32,7 +32,7 @@ pub(super) async fn planned(host: &Host, loaded: &Loaded, connection: &Arc<Conne
 /// What the ledger knows; nothing, if there is none.
 pub(super) async fn known(host: &Host, connection: &Connection, digest: &str) -> Result<Known, BootError> {
     let ledger = &host.ledger;
-    let look = ledger.read_look(ResultSets::of(connection.client(), &ledger.look_query()).await)?;
+    let look = ledger.read_look(connection.ask(&ledger.look_query()).await)?;
     if matches!(look, Look::Absent) {
         return Ok(Known::default());
     }

@@ -2,7 +2,7 @@
 
 use super::Boot;
 use crate::{
-    database::{Connection, Database, ResultSets},
+    database::{Connection, Database, around::HOST_PATH},
     error::BootError,
     host::Host,
     ledger::{LedgerError, Secret},
@@ -16,7 +16,7 @@ pub(super) async fn connection_of_blocks(host: &Host, ours: &Arc<Connection>) ->
     let theirs = Arc::new(database.connect(&host.connection_name()).await?);
     let unreadable =
         |source| BootError::Ledger(LedgerError::Database { schema: host.ledger.schema.clone(), doing: "looked at", source });
-    let sets = ResultSets::of(theirs.client(), &host.ledger.walls()).await.map_err(unreadable)?;
+    let sets = theirs.ask(&format!("{HOST_PATH}; {}", host.ledger.walls())).await.map_err(unreadable)?;
     let reasons: Vec<&str> = sets.last().iter().filter_map(|row| row.try_get(0).ok().flatten()).collect();
     if reasons.is_empty() {
         return Ok(theirs);
@@ -49,6 +49,11 @@ impl Boot<'_> {
     /// Whether blocks run under a role of their own.
     pub(super) fn walled(&self) -> bool {
         !Arc::ptr_eq(&self.connection, &self.ours)
+    }
+
+    /// That role, as the report names it.
+    pub(super) fn blocks_role(&self) -> Option<String> {
+        self.walled().then(|| role(self.connection.database()))
     }
 
     /// What writes into the ledger inside a block's transaction, unless another runner took over.

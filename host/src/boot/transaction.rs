@@ -3,7 +3,7 @@
 
 use super::{
     Boot,
-    backfill::pace::{PRESSURE, Pressure},
+    backfill::pace::{Pressure, WAITING},
     provides::provided,
 };
 use crate::{
@@ -210,6 +210,7 @@ pub(super) fn start(
     let block = boot.sandbox.block(component).map_err(|error| ReportError::of_block(&error, None, None))?;
     let mut session = Session::new(connection.clone(), policy, limits.clone(), manifest.budget.statements);
     session.tell(boot.host.teller.clone());
+    session.show_values(boot.host.shows_values);
     let wall = manifest.budget.time().map_or(limits.wall, |time| time.min(limits.wall));
     Ok(boot.sandbox.start(&block, session, limits, wall))
 }
@@ -236,10 +237,10 @@ impl<'a> Worked<'a> {
         }
     }
 
-    /// Measures a batch that is not the last one: post-conditions are about the end. Also tells who suffers from it.
+    /// Measures a batch that is not the last one: post-conditions are about the end. Also tells who waits for it.
     pub(super) async fn measure_batch(self) -> Result<(Measured<'a>, Pressure), Broken<'a>> {
-        let (measured, sets) = self.0.measure(PRESSURE).await?;
-        Ok((measured, Pressure::read(&sets, 6)))
+        let (measured, sets) = self.0.measure(WAITING).await?;
+        Ok((measured, Pressure::waiting(&sets, 6)))
     }
 
     /// Gives the work up, as the block asked: for a deferral.
@@ -335,7 +336,10 @@ impl<'a> Measured<'a> {
                 transaction.boot.connection.tidied();
                 Ok(transaction)
             }
-            Err(error) => Err(transaction.broken(ReportError::of_host(&error, "COMMIT"))),
+            Err(error) => {
+                let error = ReportError::of_end(&error, "COMMIT", transaction.boot.host.shows_values);
+                Err(transaction.broken(error))
+            }
         }
     }
 

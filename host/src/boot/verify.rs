@@ -78,7 +78,8 @@ pub(crate) async fn verify(host: &Host) -> Result<Verification, BootError> {
             Err(error) => report.error = Some(ReportError::of_block(&error, None, None)),
             Ok(block) => {
                 let policy = Arc::new(Policy::new(manifest, &host.ledger.schema));
-                let session = Session::new(connection.clone(), policy, host.limits.clone(), manifest.budget.statements);
+                let mut session = Session::new(connection.clone(), policy, host.limits.clone(), manifest.budget.statements);
+                session.show_values(host.shows_values);
                 let mut running = sandbox.start(&block, session, &host.limits, host.limits.wall);
                 running.session().enter(Phase::Verify, Counters::default());
                 match running.verify().await {

@@ -37,8 +37,9 @@ pub(super) enum Command {
         /// How much time to lose, in seconds, to what may pass: a restarting server, a lost connection, a deadlock; 0 for none
         #[arg(long, env = "PLINTH_RETRY_FOR", value_name = "SECONDS", default_value = "120", value_parser = seconds_or_none)]
         retry_for: Duration,
-        /// Run the boot in a process of its own that can start no program, trace nobody and listen nowhere, with limits of the system
-        #[arg(long, env = "PLINTH_ISOLATE", value_parser = clap::builder::FalseyValueParser::new(), conflicts_with_all = ["embedded", "command"])]
+        /// Run the boot in a process of its own that reaches the database and nothing else: no file, no other socket, no program.
+        /// It keeps no compiled code, so that what runs is compiled at every boot
+        #[arg(long, env = "PLINTH_ISOLATE", value_parser = clap::builder::FalseyValueParser::new())]
         isolate: bool,
         /// After a boot that did not fail, become this command: same process, so signals and exit code are its own.
         /// What the boot did is then told on standard error
@@ -224,6 +225,12 @@ pub(super) struct Shared {
     /// Whether blocks are going to run.
     #[arg(skip)]
     pub(super) runs: bool,
+    /// Whether this is the inner process of an isolated run.
+    #[arg(skip)]
+    pub(super) isolated: bool,
+    /// Pass on what PostgreSQL says about rows in an error, to report and ledger: keys that are there already, a value that is none
+    #[arg(long)]
+    show_values: bool,
     /// Any other limit of a block, such as memory=128M; a wrong name lists them all (repeatable)
     #[arg(long, value_name = "NAME=VALUE", value_parser = limit)]
     limit: Vec<(String, String)>,
@@ -283,9 +290,8 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 impl Shared {
     /// Blocks are going to run.
-    pub(super) fn that_runs(mut self) -> Shared {
-        self.runs = true;
-        self
+    pub(super) fn that_runs(self, isolated: bool) -> Shared {
+        Shared { runs: true, isolated, ..self }
     }
 
     /// The keys, if there are to be any.
@@ -310,6 +316,9 @@ impl Shared {
         let beside = if is_bundle { self.blocks.with_file_name("plinth.lock") } else { self.blocks.join("plinth.lock") };
         let lock_file = self.lock_file.unwrap_or(beside);
         let mut host = Host::new(database);
+        if self.show_values {
+            host = host.show_values();
+        }
         if self.locked {
             host = host.locked(lock_file);
         }
@@ -328,7 +337,7 @@ impl Shared {
                 Lock::Lease => LockMode::Lease,
             })
             .limits(limits);
-        match self.cache.or_else(default_cache).filter(|_| !self.no_cache) {
+        match self.cache.or_else(default_cache).filter(|_| !self.no_cache && !self.isolated) {
             Some(cache) => host.cache(cache),
             None => host,
         }

@@ -30,6 +30,9 @@ pub(super) async fn reach(shared: &Shared) -> anyhow::Result<Reached> {
         let blocks = shared.blocks_url.as_deref().filter(|url| !url.is_empty()).map(Database::from_url).transpose()?;
         return Ok(Reached { database: Database::from_url(url)?, blocks, server: None });
     }
+    if let Some(url) = super::isolate::server().filter(|_| shared.isolated) {
+        return Ok(Reached { database: Database::from_url(&url)?, blocks: None, server: None });
+    }
     let data = std::path::absolute(&shared.data)?;
     let started = tokio::task::spawn_blocking(move || {
         if let Some(parent) = data.parent() {

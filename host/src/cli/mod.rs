@@ -19,7 +19,7 @@ mod signal;
 mod supply;
 mod test;
 
-use crate::{BootError, Host, Report};
+use crate::{BootError, Host, Report, embedded::Server};
 use arguments::{Arguments, Command, Format, PlanFormat, Shared};
 use clap::Parser;
 use database::Reached;
@@ -40,10 +40,9 @@ const INTERRUPTED: u8 = 130;
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     log(arguments.verbose, &arguments.command);
-    let isolate = matches!(arguments.command, Command::Run { isolate: true, .. });
-    if isolate
+    if matches!(arguments.command, Command::Run { isolate: true, .. })
         && isolate::is_inside()
-        && let Err(error) = isolate::wall_in()
+        && let Err(error) = isolate::enter()
     {
         return refused(&format!("the boot cannot be isolated: {error}"), FAILED);
     }
@@ -51,11 +50,7 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return refused(&format!("the runtime cannot be started: {error}"), FAILED),
     };
-    let code = if isolate && !isolate::is_inside() {
-        runtime.block_on(isolate::outside())
-    } else {
-        runtime.block_on(command(arguments.command))
-    };
+    let code = runtime.block_on(command(arguments.command));
     // A signal's listener may still wait; nobody waits for it.
     runtime.shutdown_background();
     ExitCode::from(code)
@@ -94,7 +89,8 @@ async fn command(command: Command) -> u8 {
             );
             USAGE
         }
-        Command::Run { shared, build, format, lock_timeout, retry_for, isolate: _, command } => {
+        Command::Run { shared, command, isolate: true, .. } if !isolate::is_inside() => isolate::outside(&shared, &command).await,
+        Command::Run { shared, build, format, lock_timeout, retry_for, isolate, command } => {
             let configure = |host: Host| {
                 let host = host.lock_deadline(lock_timeout).retry_for(retry_for);
                 match build {
@@ -102,7 +98,7 @@ async fn command(command: Command) -> u8 {
                     None => host,
                 }
             };
-            on_database(shared.that_runs(), configure, |host| run(host, format, command)).await
+            on_database(shared.that_runs(isolate), configure, |host| run(host, format, command, isolate)).await
         }
         Command::Backfill { shared, format } => on_database(shared, |host| host, |host| backfill(host, format)).await,
         Command::Baseline { shared, assume, lock_timeout, format } => {
@@ -144,14 +140,20 @@ where
     F: FnOnce(Host) -> R,
     R: Future<Output = u8>,
 {
-    let Reached { database, blocks, server } = match database::reach(&shared).await {
+    let reached = database::reach(&shared).await.and_then(|mut reached| {
+        if shared.isolated {
+            isolate::borrowed(&mut reached.database, &mut reached.blocks)?;
+        }
+        Ok(reached)
+    });
+    let Reached { database, blocks, server } = match reached {
         Ok(reached) => reached,
         Err(error) => {
             print::error(&format!("{error:#}"));
             return USAGE;
         }
     };
-    let runs = shared.runs;
+    let (runs, embedded, isolated) = (shared.runs, shared.embedded, shared.isolated);
     let keys = match shared.keys() {
         Ok(keys) => keys,
         Err(error) => {
@@ -160,26 +162,34 @@ where
         }
     };
     let host = configure(shared.host(database.clone(), keys));
-    let host = match (server.is_some(), blocks) {
+    let host = match (embedded, blocks) {
         (true, _) => database::walled(host, &database, runs).await,
         (false, Some(blocks)) => Ok(host.blocks_as(blocks)),
         (false, None) => Ok(host),
     };
-    let code = match host {
+    let code = match host.and_then(|host| if isolated { isolate::close(host) } else { Ok(host) }) {
         Ok(host) => work(host).await,
-        Err(error) => {
-            print::error(&format!("{error:#}"));
-            FAILED
-        }
+        Err(error) => match error.downcast_ref::<BootError>() {
+            Some(error) => failed(error, Format::Table),
+            None => {
+                print::error(&format!("{error:#}"));
+                FAILED
+            }
+        },
     };
+    stop(server).await;
+    code
+}
+
+/// Stops the server that was started, if one was.
+async fn stop(server: Option<Server>) {
     if let Some(server) = server {
         // Stopping waits for the server: not on a thread of the runtime.
         let _ = tokio::task::spawn_blocking(move || server.stop()).await;
     }
-    code
 }
 
-async fn run(host: Host, format: Format, next: Vec<OsString>) -> u8 {
+async fn run(host: Host, format: Format, next: Vec<OsString>, isolated: bool) -> u8 {
     let mut stopped = std::pin::pin!(signal::told_to_stop());
     let bar = bar::show(&host);
     let booted = host.boot_until(&mut stopped).await;
@@ -194,12 +204,8 @@ async fn run(host: Host, format: Format, next: Vec<OsString>) -> u8 {
     if let Err(error) = booted {
         return failed(&error, format);
     }
-    tokio::select! {
-        biased;
-        // A signal that came since the boot was over: the next command would never hear of it.
-        () = &mut stopped => INTERRUPTED,
-        code = async { handover::become_command(&next) } => code,
-    }
+    // The outer process becomes it, which has the right to start one.
+    if isolated { 0 } else { handover::unless(stopped, &next).await }
 }
 
 async fn backfill(host: Host, format: Format) -> u8 {

@@ -284,7 +284,11 @@ pub(super) fn status(status: &Status) {
             by => format!(", waits for process {}", by.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
         };
         let (verb, sql) = (if running.active { "runs" } else { "ran last" }, one_line(&running.statement));
-        say(&format!("running: {}{seconds}; {verb} for {} s{blocked}: {sql}", running.block, running.statement_seconds));
+        let stands = if running.abandoned { "left behind on the server by a boot that is gone" } else { "running" };
+        say(&format!("{stands}: {}{seconds}; {verb} for {} s{blocked}: {sql}", running.block, running.statement_seconds));
+    }
+    for backfill in &status.backfills {
+        say(&format!("backfill: {}: {}", backfill.id, backfill.told()));
     }
     for waiting in &status.waiting {
         say(&format!("waiting: {} for {} s", waiting.instance, waiting.seconds));

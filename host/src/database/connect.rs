@@ -1,35 +1,37 @@
 //! Connections to the server.
 
+#[cfg(feature = "cli")]
+use super::lent::Lender;
 use super::{
+    SILENCE,
+    around::HOST_PATH,
     backend,
     round_trips::{Counted, RoundTrips},
+    server::{Server, Socket, Sockets},
     tls::{self, Verify},
     url,
 };
-use socket2::TcpKeepalive;
+use rustls::ClientConfig;
 use std::{
     io,
     path::PathBuf,
     pin::pin,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
-use tokio::{
-    net::{TcpStream, UnixStream},
-    sync::OnceCell,
-    task::AbortHandle,
-};
+use tokio::{net::TcpStream, sync::OnceCell, task::AbortHandle};
 use tokio_postgres::{
-    Client, Config, NoTls,
+    AsyncMessage, Client, Config, NoTls,
     config::{Host, SslMode, TargetSessionAttrs},
     tls::MakeTlsConnect,
 };
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// What a connection takes at most, unless the address says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long the network may be silent although it should not be.
-const SILENCE: Duration = Duration::from_secs(30);
 
 /// What a statement of the host's own takes at most. The server's `statement_timeout` comes first, as long as it answers.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
@@ -45,6 +47,10 @@ pub struct Database {
     config: Config,
     verify: Verify,
     root_certificate: Option<PathBuf>,
+    fixed: bool,
+    sockets: Sockets,
+    /// TLS, if it was made ready.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 /// Why no connection came about.
@@ -109,7 +115,14 @@ impl Database {
         let taken = url::take_tls(address);
         let config = taken.rest.parse::<Config>().map_err(ConnectError::Address)?;
         let verify = taken.verify.unwrap_or(Verify::Nothing);
-        Ok(Database { config, verify, root_certificate: taken.root_certificate })
+        Ok(Database {
+            config,
+            verify,
+            root_certificate: taken.root_certificate,
+            fixed: false,
+            sockets: Sockets::default(),
+            tls: None,
+        })
     }
 
     /// The name of the database, as far as the address says it.
@@ -120,6 +133,40 @@ impl Database {
     /// The role that it is reached as, as far as the address says it.
     pub fn user(&self) -> Option<&str> {
         self.config.get_user()
+    }
+
+    /// The servers of the address.
+    pub(crate) fn servers(&self) -> Vec<Server> {
+        Server::all(&self.config)
+    }
+
+    /// How long a connection may take to come about.
+    pub(crate) fn patience(&self) -> Duration {
+        self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT)
+    }
+
+    /// The same, reached by sockets that another process opens.
+    #[cfg(feature = "cli")]
+    pub(crate) fn lent_by(&self, lender: &Arc<Lender>) -> Database {
+        Database { sockets: Sockets::Lent(lender.clone()), ..self.clone() }
+    }
+
+    /// The same, with all read that TLS needs: connecting opens no file any more.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError::Certificates`].
+    #[cfg(feature = "cli")]
+    pub(crate) fn ready(self) -> Result<Database, ConnectError> {
+        let tls = if self.servers().iter().any(Server::is_tcp) { Some(Arc::new(self.tls_config()?)) } else { None };
+        Ok(Database { tls, ..self })
+    }
+
+    fn tls_config(&self) -> Result<ClientConfig, ConnectError> {
+        match &self.tls {
+            Some(tls) => Ok(ClientConfig::clone(tls)),
+            None => tls::config(self.verify, self.root_certificate.as_deref()).map_err(ConnectError::Certificates),
+        }
     }
 
     /// The password of the address.
@@ -135,12 +182,10 @@ impl Database {
         other
     }
 
-    /// The same, whose sessions find PostgreSQL's own functions and nobody else's.
+    /// The same, whose own statements find PostgreSQL's functions and nobody else's. Said with each string of statements: a pooler
+    /// takes no such word when a connection is made, and gives the next statements to another session.
     pub(crate) fn fixed_path(&self) -> Database {
-        let mut other = self.clone();
-        let options = self.config.get_options().map_or_else(String::new, |options| format!("{options} "));
-        other.config.options(format!("{options}-c search_path=pg_catalog,pg_temp"));
-        other
+        Database { fixed: true, ..self.clone() }
     }
 
     /// The address as tokio-postgres has it, and TLS as the address asks for it: for a pool of the API's own, which then connects as
@@ -149,12 +194,11 @@ impl Database {
     /// # Errors
     ///
     /// [`ConnectError::Certificates`] if the certificates to verify the server with cannot be used.
-    pub fn for_pool(&self) -> Result<(Config, Option<tokio_postgres_rustls::MakeRustlsConnect>), ConnectError> {
+    pub fn for_pool(&self) -> Result<(Config, Option<MakeRustlsConnect>), ConnectError> {
         if self.config.get_hosts().iter().any(|host| matches!(host, Host::Unix(_))) {
             return Ok((self.config.clone(), None));
         }
-        let connector = tls::connector(self.verify, self.root_certificate.as_deref()).map_err(ConnectError::Certificates)?;
-        Ok((self.config.clone(), Some(connector)))
+        Ok((self.config.clone(), Some(MakeRustlsConnect::new(self.tls_config()?))))
     }
 
     /// Connects to the first host that answers.
@@ -167,13 +211,9 @@ impl Database {
             // As libpq does.
             config.user(std::env::var("PGUSER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "postgres".into()));
         }
-        let limit = config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
+        let limit = self.patience();
         let mut last = ConnectError::NoHost;
-        for (place, host) in self.config.get_hosts().iter().enumerate() {
-            let ports = self.config.get_ports();
-            let port = ports.get(place).or(ports.first()).copied().unwrap_or(5432);
-            let address = self.config.get_hostaddrs().get(place).map(ToString::to_string);
-            let server = Server { host: host.clone(), address, port };
+        for server in self.servers() {
             match tokio::time::timeout(limit, self.connect_to(&config, server.clone())).await {
                 Ok(Ok(connection)) => return Ok(connection),
                 Ok(Err(error)) => last = error,
@@ -188,21 +228,21 @@ impl Database {
         let refused = |source| ConnectError::Refused { host: host.clone(), source };
         let trips = RoundTrips::default();
         let (client, driver, version) =
-            match server.open().await.map_err(|source| ConnectError::Unreachable { host: host.clone(), source })? {
+            match self.sockets.open(&server).await.map_err(|source| ConnectError::Unreachable { host: host.clone(), source })? {
                 Socket::Unix(socket) => {
                     let mut plain = config.clone();
                     plain.ssl_mode(SslMode::Disable);
                     let (client, connection) =
                         plain.connect_raw(Counted::new(socket, trips.clone()), NoTls).await.map_err(refused)?;
                     let version = connection.parameter("server_version").map(str::to_owned);
-                    (client, tokio::spawn(drive(connection)), version)
+                    (client, tokio::spawn(drive(connection, trips.clone())), version)
                 }
                 Socket::Tcp(socket) => {
                     let tls = self.tls(&server)?;
                     let (client, connection) =
                         config.connect_raw(Counted::new(socket, trips.clone()), tls).await.map_err(refused)?;
                     let version = connection.parameter("server_version").map(str::to_owned);
-                    (client, tokio::spawn(drive(connection)), version)
+                    (client, tokio::spawn(drive(connection, trips.clone())), version)
                 }
             };
         if self.config.get_target_session_attrs() == TargetSessionAttrs::ReadWrite {
@@ -232,8 +272,8 @@ impl Database {
     fn tls(
         &self,
         server: &Server,
-    ) -> Result<<tokio_postgres_rustls::MakeRustlsConnect as MakeTlsConnect<Counted<TcpStream>>>::TlsConnect, ConnectError> {
-        let mut connector = tls::connector(self.verify, self.root_certificate.as_deref()).map_err(ConnectError::Certificates)?;
+    ) -> Result<<MakeRustlsConnect as MakeTlsConnect<Counted<TcpStream>>>::TlsConnect, ConnectError> {
+        let mut connector = MakeRustlsConnect::new(self.tls_config()?);
         let name = match &server.host {
             Host::Tcp(name) => name.as_str(),
             Host::Unix(_) => "",
@@ -243,67 +283,27 @@ impl Database {
     }
 }
 
-/// Moves a connection's bytes until either side closes it.
-async fn drive<S, T>(connection: tokio_postgres::Connection<S, T>)
+/// Moves a connection's bytes until either side closes it, or it brings too many notices. They are kept nowhere.
+async fn drive<S, T>(mut connection: tokio_postgres::Connection<S, T>, trips: RoundTrips)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
-    if let Err(error) = connection.await {
-        tracing::debug!(error = %crate::database_reason(&error), "a connection ended");
+    while let Some(message) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
+        match message {
+            Ok(AsyncMessage::Notice(_)) if !trips.noticed() => return,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(error = %crate::database_reason(&error), "a connection ended");
+                return;
+            }
+        }
     }
 }
 
 impl From<Config> for Database {
     fn from(config: Config) -> Database {
-        Database { config, verify: Verify::Nothing, root_certificate: None }
-    }
-}
-
-/// One server of an address.
-#[derive(Clone, Debug)]
-struct Server {
-    host: Host,
-    address: Option<String>,
-    port: u16,
-}
-
-enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl Server {
-    async fn open(&self) -> io::Result<Socket> {
-        match (&self.host, &self.address) {
-            (Host::Unix(folder), None) => {
-                UnixStream::connect(folder.join(format!(".s.PGSQL.{}", self.port))).await.map(Socket::Unix)
-            }
-            (Host::Tcp(name), None) => Self::tcp(name, self.port).await,
-            (_, Some(address)) => Self::tcp(address, self.port).await,
-        }
-    }
-
-    async fn tcp(name: &str, port: u16) -> io::Result<Socket> {
-        let socket = TcpStream::connect((name, port)).await?;
-        // The protocol sends small messages and waits: Nagle's algorithm would hold them back.
-        socket.set_nodelay(true)?;
-        // A server that went away without a word is noticed within half a minute, also while nothing is to be sent.
-        let options = socket2::SockRef::from(&socket);
-        let alive = TcpKeepalive::new().with_time(SILENCE / 2).with_interval(SILENCE / 6).with_retries(3);
-        options.set_tcp_keepalive(&alive)?;
-        #[cfg(target_os = "linux")]
-        options.set_tcp_user_timeout(Some(SILENCE))?;
-        Ok(Socket::Tcp(socket))
-    }
-}
-
-impl std::fmt::Display for Server {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.host {
-            Host::Tcp(name) => write!(f, "{name}:{}", self.port),
-            Host::Unix(folder) => write!(f, "{}/.s.PGSQL.{}", folder.display(), self.port),
-        }
+        Database { config, verify: Verify::Nothing, root_certificate: None, fixed: false, sockets: Sockets::default(), tls: None }
     }
 }
 
@@ -389,14 +389,16 @@ impl Connection {
     }
 
     async fn within(&self, patience: Duration, statements: &str) -> Result<super::ResultSets, tokio_postgres::Error> {
-        let mut answer = pin!(super::ResultSets::of(&self.client, statements));
-        match tokio::time::timeout(patience, &mut answer).await {
+        let fixed = self.database.fixed.then(|| format!("{HOST_PATH}; {statements}"));
+        let mut answer = pin!(super::ResultSets::of(&self.client, fixed.as_deref().unwrap_or(statements)));
+        let answered = match tokio::time::timeout(patience, &mut answer).await {
             Ok(answered) => answered,
             Err(_) => {
                 self.give_up();
                 answer.await
             }
-        }
+        };
+        Ok(if fixed.is_some() { answered?.without_first() } else { answered? })
     }
 
     /// Closes the connection without a word to the server. Whoever waits for an answer gets an error.
@@ -439,7 +441,7 @@ impl Canceller {
     /// Asks the server to cancel. That it was asked does not mean that it did.
     pub(crate) async fn cancel(&self) {
         let asked = async {
-            match self.server.open().await? {
+            match self.database.sockets.open(&self.server).await? {
                 Socket::Unix(socket) => self.token.cancel_query_raw(socket, NoTls).await.map_err(io::Error::other),
                 Socket::Tcp(socket) => {
                     let tls = self.database.tls(&self.server).map_err(io::Error::other)?;

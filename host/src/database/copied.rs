@@ -113,8 +113,8 @@ fn field(escaped: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fallible_iterator::FallibleIterator;
     use postgres_protocol::message::backend::Message;
+    use tokio_postgres::fallible_iterator::FallibleIterator;
 
     /// What the server sends for COPY of some rows, with what comes before and after.
     fn copied(rows: &[Vec<Option<String>>], columns: i16) -> Vec<u8> {

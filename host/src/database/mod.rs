@@ -4,13 +4,17 @@ mod backend;
 mod connect;
 mod copied;
 mod ending;
+#[cfg(feature = "cli")]
+pub(crate) mod lent;
 mod round_trips;
+mod server;
 pub(crate) mod simple;
 mod tls;
 mod url;
 
 pub(crate) mod around;
 pub(crate) mod catalog;
+pub(crate) mod discreet;
 pub(crate) mod effects;
 pub(crate) mod objects;
 pub(crate) mod observer;
@@ -18,9 +22,13 @@ pub(crate) mod policy;
 pub(crate) mod questions;
 pub(crate) mod session;
 pub(crate) mod touched;
-pub(crate) mod value;
 
 pub(crate) use connect::{Canceller, Connection};
 pub use connect::{ConnectError, Database};
 pub(crate) use round_trips::RoundTrips;
+#[cfg(feature = "cli")]
+pub(crate) use server::Server;
 pub(crate) use simple::{ResultSets, literal, name};
+
+/// How long the network may be silent although it should not be.
+const SILENCE: std::time::Duration = std::time::Duration::from_secs(30);

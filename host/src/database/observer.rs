@@ -6,9 +6,9 @@
 use super::{
     Connection,
     touched::{TOUCHED, Touched},
-    value::{self, Raw, parameters},
 };
 use crate::report::{Estimate, HeldLock, Lock, RehearsedStatement};
+use plinth_values::{Raw, Value, parameters};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -48,7 +48,7 @@ impl Observer {
     }
 
     /// Before a statement is sent.
-    pub(crate) async fn before(&mut self, connection: &Arc<Connection>, number: u64, sql: &str, params: &[value::Value]) {
+    pub(crate) async fn before(&mut self, connection: &Arc<Connection>, number: u64, sql: &str, params: &[Value]) {
         let looked = Instant::now();
         let estimate = if is_planned(sql) { estimate(connection, sql, params).await } else { None };
         self.looking += looked.elapsed();
@@ -128,14 +128,14 @@ fn is_planned(sql: &str) -> bool {
 
 /// Asks the planner, behind a savepoint: a statement that it refuses is the block's failure and not ours, and what planning locks
 /// is let go before the block itself takes it.
-async fn estimate(connection: &Arc<Connection>, sql: &str, params: &[value::Value]) -> Option<Estimate> {
+async fn estimate(connection: &Arc<Connection>, sql: &str, params: &[Value]) -> Option<Estimate> {
     connection.send("savepoint plinth_estimate").await.ok()?;
     let plan = explain(connection, sql, params).await;
     connection.send("rollback to savepoint plinth_estimate; release savepoint plinth_estimate").await.ok()?;
     read(&plan?)
 }
 
-async fn explain(connection: &Arc<Connection>, sql: &str, params: &[value::Value]) -> Option<Vec<u8>> {
+async fn explain(connection: &Arc<Connection>, sql: &str, params: &[Value]) -> Option<Vec<u8>> {
     let client = connection.client();
     let prepared = client.prepare(&format!("explain (format json) {sql}")).await.ok()?;
     let params = parameters(params, prepared.params()).ok()?;

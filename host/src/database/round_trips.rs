@@ -25,6 +25,9 @@ struct Counts {
     /// The most of them; 0 is no bound.
     most: AtomicU64,
     exceeded: AtomicBool,
+    /// Warnings since the bound was set, and the most of them.
+    notices: AtomicU64,
+    most_notices: AtomicU64,
     /// Whether the server took the offer of TLS: then what passes here is not what it says.
     encrypted: AtomicBool,
     copies: AtomicBool,
@@ -39,10 +42,12 @@ impl RoundTrips {
         self.0.trips.store(0, Ordering::Relaxed);
     }
 
-    /// From here on the connection breaks if an answer brings more bytes. A row is held whole before anybody can look at it, so
-    /// this is the only place that bounds what the host holds.
-    pub(crate) fn bound_answers(&self, bytes: u64) {
+    /// From here on the connection breaks if an answer brings more bytes, or all of them together more notices. A row is held
+    /// whole before anybody can look at it, so this is the only place that bounds what the host holds.
+    pub(crate) fn bound_answers(&self, bytes: u64, notices: u64) {
         self.0.most.store(bytes, Ordering::Relaxed);
+        self.0.most_notices.store(notices, Ordering::Relaxed);
+        self.0.notices.store(0, Ordering::Relaxed);
     }
 
     /// Whether what passes is encrypted.
@@ -55,9 +60,21 @@ impl RoundTrips {
         self.0.copies.store(copies, Ordering::Relaxed);
     }
 
-    /// Whether it broke for that.
+    /// Whether an answer had too many bytes.
     pub(crate) fn exceeded(&self) -> bool {
         self.0.exceeded.load(Ordering::Relaxed)
+    }
+
+    /// Whether there were too many notices.
+    pub(crate) fn flooded(&self) -> bool {
+        let most = self.0.most_notices.load(Ordering::Relaxed);
+        most > 0 && self.0.notices.load(Ordering::Relaxed) > most
+    }
+
+    /// A notice came. False if it is one too many.
+    pub(crate) fn noticed(&self) -> bool {
+        self.0.notices.fetch_add(1, Ordering::Relaxed);
+        !self.flooded()
     }
 
     fn read(&self, bytes: u64, first: bool) -> io::Result<()> {

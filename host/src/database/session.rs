@@ -4,16 +4,17 @@ mod bulk;
 
 use super::{
     Connection,
+    discreet::discreet,
     effects::{COUNTERS, Counters},
     observer::{Observed, Observer},
     policy::{Allowed, Phase, Policy, Wraps},
-    value::{self, Raw, decode, is_native, parameters, type_name},
 };
-use crate::contract::{BudgetError, Column, DatabaseError, Error, Refusal, Rows, ValueError};
+use crate::contract::{BudgetError, Column, DatabaseError, Error, Refusal, Rows, ValueError, to_contract};
 use crate::events::Teller;
 use crate::sandbox::Limits;
 use bulk::{Cursor, Writing};
 use futures_util::{StreamExt, pin_mut};
+use plinth_values::{Misfit, Raw, Value, decode, is_native, parameters, type_name};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio_postgres::{Statement, error::ErrorPosition, types::Type};
 
@@ -47,6 +48,8 @@ pub(crate) struct Session {
     /// Only in a rehearsal.
     observer: Option<Observer>,
     teller: Option<Teller>,
+    /// Whether what the database says about rows in an error is passed on.
+    shows_values: bool,
     /// Outside a transaction: what fails, before each statement, if another runner took over.
     fence: Option<(Arc<Connection>, String)>,
 }
@@ -72,7 +75,7 @@ impl Session {
         limits: Limits,
         statement_budget: Option<u64>,
     ) -> Session {
-        connection.trips().bound_answers(limits.answer_bytes);
+        connection.trips().bound_answers(limits.answer_bytes, limits.notices);
         Session {
             connection,
             rows_read: 0,
@@ -94,6 +97,7 @@ impl Session {
             looking: false,
             observer: None,
             teller: None,
+            shows_values: false,
             fence: None,
         }
     }
@@ -101,6 +105,11 @@ impl Session {
     /// Has every statement told.
     pub(crate) fn tell(&mut self, teller: Teller) {
         self.teller = Some(teller);
+    }
+
+    /// Has errors told with what the database says about rows.
+    pub(crate) fn show_values(&mut self, shows: bool) {
+        self.shows_values = shows;
     }
 
     /// What is allowed from here on.
@@ -120,7 +129,7 @@ impl Session {
         self.observer.take().map(Observer::seen)
     }
 
-    async fn about_to_send(&mut self, allowed: &Allowed, statement: &str, params: &[value::Value]) -> Result<(), Error> {
+    async fn about_to_send(&mut self, allowed: &Allowed, statement: &str, params: &[Value]) -> Result<(), Error> {
         // Outside a transaction nothing is measured, so what is called in a query must not be able to write.
         if self.phase == Phase::Outside && allowed.reads {
             self.connection.send("begin read only").await.map_err(|error| told(&error))?;
@@ -184,14 +193,14 @@ impl Session {
     }
 
     /// Runs a statement for the number of rows that it affected.
-    pub(crate) async fn execute(&mut self, statement: String, params: Vec<value::Value>) -> Result<u64, Error> {
+    pub(crate) async fn execute(&mut self, statement: String, params: Vec<Value>) -> Result<u64, Error> {
         let done = self.try_execute(&statement, &params).await;
         self.sent(done.as_ref().ok().copied()).await;
         self.noted(done)
     }
 
     /// Runs a statement for its rows.
-    pub(crate) async fn query(&mut self, statement: String, params: Vec<value::Value>) -> Result<Rows, Error> {
+    pub(crate) async fn query(&mut self, statement: String, params: Vec<Value>) -> Result<Rows, Error> {
         let done = self.try_query(&statement, &params).await;
         self.sent(done.as_ref().ok().map(|rows| rows.values.len() as u64)).await;
         self.noted(done)
@@ -206,6 +215,11 @@ impl Session {
                     self.limits.answer_bytes
                 ),
             ),
+            Error::Other(_) if self.connection.trips().flooded() => {
+                budget("notices", format!("the block's statements raise more than {} warnings", self.limits.notices))
+            }
+            // The block hears no more than the report, or it would end up there by way of the block's own words.
+            Error::Database(error) if !self.shows_values => Error::Database(discreet(error)),
             error => error,
         });
         if let Err(error) = &done {
@@ -251,7 +265,7 @@ impl Session {
         Ok(())
     }
 
-    async fn try_execute(&mut self, statement: &str, params: &[value::Value]) -> Result<u64, Error> {
+    async fn try_execute(&mut self, statement: &str, params: &[Value]) -> Result<u64, Error> {
         self.settle().await?;
         let allowed = self.admit(statement, params.len())?;
         self.fenced().await?;
@@ -262,18 +276,18 @@ impl Session {
         }
         let connection = self.connection.clone();
         let prepared = self.prepare(statement).await?;
-        let params = parameters(params, prepared.params()).map_err(Error::Value)?;
+        let params = parameters(params, prepared.params()).map_err(misfit)?;
         connection.client().execute_raw(&prepared, &params).await.map_err(|error| told(&error))
     }
 
-    async fn try_query(&mut self, statement: &str, params: &[value::Value]) -> Result<Rows, Error> {
+    async fn try_query(&mut self, statement: &str, params: &[Value]) -> Result<Rows, Error> {
         self.settle().await?;
         let allowed = self.admit(statement, params.len())?;
         self.fenced().await?;
         self.about_to_send(&allowed, statement, params).await?;
         let connection = self.connection.clone();
         let mut prepared = self.prepare(statement).await?;
-        let params = parameters(params, prepared.params()).map_err(Error::Value)?;
+        let params = parameters(params, prepared.params()).map_err(misfit)?;
         let types: Vec<Type> = prepared.columns().iter().map(|column| column.type_().clone()).collect();
         let columns: Vec<Column> =
             prepared.columns().iter().map(|c| Column { name: c.name().to_owned(), type_name: type_name(c.type_()) }).collect();
@@ -298,10 +312,11 @@ impl Session {
             let mut fields = Vec::with_capacity(types.len());
             for (place, of) in types.iter().enumerate() {
                 let raw: Raw<'_> = row.try_get(place).map_err(|error| told(&error))?;
-                fields.push(decode(of, raw.0).map_err(|message| {
+                let value = decode(of, raw.0).map_err(|error| {
                     let column = columns.get(place).map(|column| column.name.clone());
-                    Error::Value(ValueError { parameter: None, column, message, extra: Vec::new() })
-                })?);
+                    Error::Value(ValueError { parameter: None, column, message: error.to_string(), extra: Vec::new() })
+                });
+                fields.push(to_contract(value?));
             }
             values.push(fields);
         }
@@ -413,6 +428,10 @@ fn savepoint(number: u32) -> String {
 
 fn budget(limit: &str, message: String) -> Error {
     Error::Budget(BudgetError { limit: limit.to_owned(), message, extra: Vec::new() })
+}
+
+fn misfit(misfit: Misfit) -> Error {
+    Error::Value(ValueError { parameter: misfit.parameter, column: None, message: misfit.message, extra: Vec::new() })
 }
 
 /// The statement inside another one that turns the columns without a case in the contract into text; none if there are none.

@@ -20,6 +20,12 @@ impl ResultSets {
         Ok(ResultSets(sets))
     }
 
+    /// The same but for the first statement.
+    pub(crate) fn without_first(mut self) -> ResultSets {
+        self.0.drain(..self.0.len().min(1));
+        self
+    }
+
     /// The rows of the statement at a place, counted from the last one: 0 is the last.
     pub(crate) fn set_from_end(&self, place: usize) -> &[SimpleQueryRow] {
         self.0.iter().rev().nth(place).map_or(&[], Vec::as_slice)

@@ -13,7 +13,6 @@ use rustls::{
     server::ParsedCertificate,
 };
 use std::{path::Path, sync::Arc};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// How much of the server's certificate is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +25,8 @@ pub(super) enum Verify {
     Full,
 }
 
-/// A TLS connector. The message says what is wrong with the certificates, if they cannot be read.
-pub(super) fn connector(verify: Verify, root: Option<&Path>) -> Result<MakeRustlsConnect, String> {
+/// How TLS is spoken. The message says what is wrong with the certificates, if they cannot be read.
+pub(super) fn config(verify: Verify, root: Option<&Path>) -> Result<ClientConfig, String> {
     let provider = Arc::new(ring::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match (verify, root) {
         (Verify::Nothing, None) => Arc::new(Unverified(provider.clone())),
@@ -45,13 +44,12 @@ pub(super) fn connector(verify: Verify, root: Option<&Path>) -> Result<MakeRustl
             Arc::new(Rooted { webpki, roots, named: verify == Verify::Full })
         }
     };
-    let config = ClientConfig::builder_with_provider(provider)
+    Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    Ok(MakeRustlsConnect::new(config))
+        .with_no_client_auth())
 }
 
 fn roots(file: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, String> {

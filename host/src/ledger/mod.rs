@@ -1,5 +1,6 @@
 //! The ledger: the schema in the database that keeps boots and outcomes.
 
+mod abandoned;
 mod adopt;
 mod backfill;
 #[cfg(feature = "cli")]
@@ -12,6 +13,7 @@ mod roles;
 mod runner;
 mod schema;
 
+pub(crate) use abandoned::Abandoned;
 pub(crate) use backfill::Place;
 #[cfg(test)]
 pub(crate) use known::Entry;

@@ -167,10 +167,9 @@ impl Bundle {
         self.opened.digest
     }
 
-    /// Whether nothing in it has to be looked at for who made it: there are no keys, somebody who may sign bundles signed it, or it is
-    /// part of the program and trusted as that is.
+    /// Whether nothing in it has to be looked at for who made it: there are no keys, or somebody who may sign bundles signed it.
     pub(crate) fn is_vouched_for(&self, keys: Option<&Keys>) -> bool {
-        matches!(self.opened.bytes, Bytes::Carried(_)) || keys.is_none_or(|keys| keys.vouch(self))
+        keys.is_none_or(|keys| keys.vouch(self))
     }
 
     /// How many blocks there are.
@@ -213,9 +212,9 @@ impl Bundle {
         (checksum(engine, &self.digest_of(place)?, &bytes) == code.checksum).then(|| bytes.into_owned())
     }
 
-    /// The same bundle, trusted if somebody signed it who may sign bundles, and not otherwise.
+    /// The same bundle, trusted if somebody signed it who may sign bundles, or if it is a part of the program.
     pub(super) fn vouched(&self, vouched: bool) -> Bundle {
-        Bundle { trusted: vouched, ..self.clone() }
+        Bundle { trusted: vouched || matches!(self.opened.bytes, Bytes::Carried(_)), ..self.clone() }
     }
 
     fn body(&self, span: Span, most: u64) -> Result<Cow<'_, [u8]>, Problem> {

@@ -79,7 +79,7 @@ pub enum Problem {
         other: String,
     },
     /// Nobody signed it, and keys were given.
-    #[error("is not signed: `plinth sign` writes a signature beside it")]
+    #[error("is not signed: `plinth sign` writes a signature beside it, and a program hands it over with the component")]
     Unsigned,
     /// None of the keys signed this file.
     #[error("is signed by none of the keys, or was changed after it was signed")]

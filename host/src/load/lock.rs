@@ -2,7 +2,7 @@
 
 use super::{Components, Digest, LoadError, Problem};
 use serde::Deserialize;
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _, io};
 
 /// A set of blocks as a file says it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -29,10 +29,11 @@ struct Locked {
 const VERSION: u32 = 1;
 
 impl LockFile {
-    pub(crate) fn read(path: &Path) -> Result<LockFile, LoadError> {
-        let wrong = |problem| LoadError(vec![(path.display().to_string(), problem)]);
-        let text = fs::read_to_string(path).map_err(|error| wrong(Problem::Unreadable(error)))?;
-        LockFile::parse(&text).map_err(wrong)
+    /// Reads one; errors name it.
+    pub(crate) fn read(name: &str, text: io::Result<Cow<'_, str>>) -> Result<LockFile, LoadError> {
+        text.map_err(Problem::Unreadable)
+            .and_then(|text| LockFile::parse(&text))
+            .map_err(|problem| LoadError(vec![(name.to_owned(), problem)]))
     }
 
     fn parse(text: &str) -> Result<LockFile, Problem> {
@@ -41,7 +42,7 @@ impl LockFile {
     }
 
     /// Holds a set of blocks against it, ids and digests: all differences at once.
-    pub(crate) fn check<'a>(&self, path: &Path, blocks: impl Iterator<Item = (&'a str, Digest)>) -> Result<(), LoadError> {
+    pub(crate) fn check<'a>(&self, name: &str, blocks: impl Iterator<Item = (&'a str, Digest)>) -> Result<(), LoadError> {
         let mut locked: BTreeMap<&str, &Locked> = self.block.iter().map(|block| (&*block.id, block)).collect();
         let mut problems = Vec::new();
         for (id, digest) in blocks {
@@ -56,7 +57,7 @@ impl LockFile {
             }
         }
         problems.extend(locked.into_keys().map(|id| Problem::LockedAndGone { id: id.to_owned() }));
-        let problems: Vec<_> = problems.into_iter().map(|problem| (path.display().to_string(), problem)).collect();
+        let problems: Vec<_> = problems.into_iter().map(|problem| (name.to_owned(), problem)).collect();
         if problems.is_empty() { Ok(()) } else { Err(LoadError(problems)) }
     }
 }
@@ -107,12 +108,12 @@ mod tests {
         let lock = LockFile::parse(&set.lock_file()).unwrap();
         assert_eq!(lock.block[0].team.as_deref(), Some("a \"b\""));
         assert_eq!(lock.block[0].provides.len(), 1);
-        lock.check(Path::new("plinth.lock"), ids(&set)).unwrap();
-        let error = lock.check(Path::new("plinth.lock"), ids(&components(&["b", "c"]))).unwrap_err().to_string();
+        lock.check("plinth.lock", ids(&set)).unwrap();
+        let error = lock.check("plinth.lock", ids(&components(&["b", "c"]))).unwrap_err().to_string();
         assert!(error.contains("c is not in the lock file") && error.contains("plinth.lock: names a,"), "{error}");
         let mut other = lock.clone();
         other.block[0].digest = "00".into();
-        assert!(other.check(Path::new("plinth.lock"), ids(&set)).unwrap_err().to_string().contains("00"));
+        assert!(other.check("plinth.lock", ids(&set)).unwrap_err().to_string().contains("00"));
     }
 
     #[test]

@@ -19,7 +19,6 @@ pub(crate) use index::Index;
 pub(crate) use listing::Listing;
 pub(crate) use lock::LockFile;
 pub(crate) use seen::Seen;
-use signature::signature_beside;
 pub use signature::{KeyError, Keys, make_key, sign};
 
 use plinth_manifest::Manifest;
@@ -60,6 +59,16 @@ impl fmt::Display for Source {
             Source::Bundle { bundle, .. } => f.write_str(bundle.name()),
         }
     }
+}
+
+/// A component that the program carries.
+#[derive(Clone)]
+pub(crate) struct Carried {
+    /// For errors.
+    pub(crate) name: String,
+    pub(crate) bytes: Cow<'static, [u8]>,
+    /// The text that `plinth sign` wrote.
+    pub(crate) signature: Option<Cow<'static, str>>,
 }
 
 /// The components of a build, each id once, in the order of their ids.
@@ -116,13 +125,7 @@ impl Components {
             wasm_files(folder).map_err(|error| LoadError::one(folder.display().to_string(), Problem::Unreadable(error)))?;
         let loaded = in_parallel(&paths, |path| {
             let bytes = read(path, most_bytes)?;
-            let digest = Digest::of(&bytes);
-            // Before anything of the file is read that somebody else could have written.
-            let signers = keys.map(|keys| keys.signers(&digest, signature_beside(path).as_deref())).transpose()?;
-            let manifest = component::inspect(&bytes)?;
-            if let Some(signers) = signers {
-                Keys::of_team(manifest.team.as_deref(), &signers)?;
-            }
+            let (manifest, digest) = checked(&bytes, || signature::signature_of(path), keys)?;
             Ok(Component { manifest, digest, source: Source::File(path.clone()) })
         });
         Components::collect(paths.iter().map(|path| path.display().to_string()).zip(loaded))
@@ -164,13 +167,21 @@ impl Components {
         N: Into<String>,
         B: Into<Cow<'static, [u8]>>,
     {
-        Components::collect(components.into_iter().map(|(name, bytes)| {
-            let (name, bytes) = (name.into(), bytes.into());
-            let loaded = component::inspect(&bytes).map(|manifest| Component {
-                manifest,
-                digest: Digest::of(&bytes),
-                source: Source::Bytes { name: name.clone(), bytes },
-            });
+        let carried =
+            components.into_iter().map(|(name, bytes)| Carried { name: name.into(), bytes: bytes.into(), signature: None });
+        Components::from_carried(carried, u64::MAX, None)
+    }
+
+    /// The same, each signed by a key of its block's team, if there are keys.
+    pub(crate) fn from_carried(
+        components: impl IntoIterator<Item = Carried>,
+        most_bytes: u64,
+        keys: Option<&Keys>,
+    ) -> Result<Components, LoadError> {
+        Components::collect(components.into_iter().map(|Carried { name, bytes, signature }| {
+            let loaded = fits(bytes.len() as u64, most_bytes)
+                .and_then(|()| checked(&bytes, || signature.map(Cow::into_owned), keys))
+                .map(|(manifest, digest)| Component { manifest, digest, source: Source::Bytes { name: name.clone(), bytes } });
             (name, loaded)
         }))
     }
@@ -198,6 +209,21 @@ impl Components {
         self.0.extend(new);
         self.0.sort_unstable_by(|a, b| a.manifest.id.cmp(&b.manifest.id));
         self
+    }
+
+    /// The same, with all bytes read.
+    #[cfg(feature = "cli")]
+    pub(crate) fn in_memory(self) -> Result<Components, LoadError> {
+        Components::collect(self.0.into_iter().map(|component| {
+            let name = component.origin();
+            let read = component.bytes().map(|bytes| Cow::Owned(bytes.into_owned()));
+            let held = read.map(|bytes| Component {
+                source: Source::Bytes { name: name.clone(), bytes },
+                manifest: component.manifest.clone(),
+                digest: component.digest,
+            });
+            (name, held)
+        }))
     }
 
     fn collect(loaded: impl Iterator<Item = (String, Result<Component, Problem>)>) -> Result<Components, LoadError> {
@@ -315,7 +341,7 @@ impl Component {
     /// The signature that came with it.
     pub(crate) fn signature(&self) -> Option<String> {
         match &self.source {
-            Source::File(path) => signature_beside(path),
+            Source::File(path) => signature::signature_of(path),
             Source::Bytes { .. } => None,
             Source::Bundle { bundle, place } => bundle.signature_of(*place).map(str::to_owned),
         }
@@ -353,11 +379,23 @@ fn wasm_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn read(path: &Path, most_bytes: u64) -> Result<Vec<u8>, Problem> {
-    let size = fs::metadata(path).map_err(Problem::Unreadable)?.len();
-    if size > most_bytes {
-        return Err(Problem::TooLarge { size, most: most_bytes });
-    }
+    fits(fs::metadata(path).map_err(Problem::Unreadable)?.len(), most_bytes)?;
     fs::read(path).map_err(Problem::Unreadable)
+}
+
+fn fits(size: u64, most: u64) -> Result<(), Problem> {
+    if size > most { Err(Problem::TooLarge { size, most }) } else { Ok(()) }
+}
+
+/// A component's manifest and digest. Who signed it is known before anything of it is read that somebody else could have written.
+fn checked(bytes: &[u8], signature: impl FnOnce() -> Option<String>, keys: Option<&Keys>) -> Result<(Manifest, Digest), Problem> {
+    let digest = Digest::of(bytes);
+    let signers = keys.map(|keys| keys.signers(&digest, signature().as_deref())).transpose()?;
+    let manifest = component::inspect(bytes)?;
+    if let Some(signers) = signers {
+        Keys::of_team(manifest.team.as_deref(), &signers)?;
+    }
+    Ok((manifest, digest))
 }
 
 /// Maps over items on all processors, keeping their order.

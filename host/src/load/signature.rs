@@ -60,6 +60,15 @@ impl Keys {
         Keys::parse(&text).map_err(|reason| KeyError::new(place, reason))
     }
 
+    /// The same from the text of a keys file, such as one that the program carries: `include_str!("keys.toml")`.
+    ///
+    /// # Errors
+    ///
+    /// If it is none, or holds no key.
+    pub fn from_text(text: &str) -> Result<Keys, KeyError> {
+        Keys::parse(text).map_err(|reason| KeyError::new("what the program carries", reason))
+    }
+
     fn parse(text: &str) -> Result<Keys, String> {
         let written: Written = toml::from_str(text).map_err(|error| error.message().trim().to_owned())?;
         let key = |whose: &str, text: &str| {
@@ -86,7 +95,7 @@ impl Keys {
         signature.is_some_and(|signature| signed(&signature))
     }
 
-    /// The teams whose key signed a file of this digest, by the text of the signature; an error if nobody's did.
+    /// The teams whose key signed a component of this digest, by the text of its signature; an error if nobody's did.
     pub(super) fn signers(&self, digest: &Digest, signature: Option<&str>) -> Result<Vec<&str>, Problem> {
         let text = signature.ok_or(Problem::Unsigned)?;
         let signature = from_hex(text.trim()).ok_or(Problem::WrongSignature)?;
@@ -110,13 +119,13 @@ fn verified(key: &[u8], message: &[u8], signature: &[u8]) -> bool {
     UnparsedPublicKey::new(&ED25519, key).verify(message, signature).is_ok()
 }
 
-/// The signature beside a file, if there is one.
-pub(super) fn signature_beside(file: &Path) -> Option<String> {
-    fs::read_to_string(beside(file)).ok()
-}
-
 fn message(digest: &Digest) -> Vec<u8> {
     [PURPOSE, digest.as_bytes()].concat()
+}
+
+/// The text of a file's signature; none if there is no such file.
+pub(super) fn signature_of(file: &Path) -> Option<String> {
+    fs::read_to_string(beside(file)).ok()
 }
 
 /// The signature's file.
@@ -187,13 +196,15 @@ mod tests {
         let public = make_key(&key).unwrap();
         assert!(make_key(&key).is_err(), "a key is not written over");
         let keys = Keys::parse(&format!("[teams]\na = [\"{public}\"]\n")).unwrap();
-        assert!(matches!(keys.signers(&Digest::of(b"one"), signature_beside(&file).as_deref()), Err(Problem::Unsigned)));
+        assert_eq!(signature_of(&file), None);
+        assert!(matches!(keys.signers(&Digest::of(b"one"), None), Err(Problem::Unsigned)));
         sign(&key, &file).unwrap();
-        assert_eq!(keys.signers(&Digest::of(b"one"), signature_beside(&file).as_deref()).unwrap(), ["a"]);
-        assert!(matches!(keys.signers(&Digest::of(b"two"), signature_beside(&file).as_deref()), Err(Problem::WrongSignature)));
+        let signature = signature_of(&file);
+        assert_eq!(keys.signers(&Digest::of(b"one"), signature.as_deref()).unwrap(), ["a"]);
+        assert!(matches!(keys.signers(&Digest::of(b"two"), signature.as_deref()), Err(Problem::WrongSignature)));
         let other = make_key(&folder.path().join("other")).unwrap();
         let others = Keys::parse(&format!("[teams]\nb = [\"{other}\"]\n")).unwrap();
-        assert!(matches!(others.signers(&Digest::of(b"one"), signature_beside(&file).as_deref()), Err(Problem::WrongSignature)));
+        assert!(matches!(others.signers(&Digest::of(b"one"), signature.as_deref()), Err(Problem::WrongSignature)));
         assert!(Keys::of_team(Some("a"), &["a"]).is_ok());
         for team in [Some("b"), None] {
             assert!(matches!(Keys::of_team(team, &["a"]), Err(Problem::OtherTeam { .. })));

@@ -12,17 +12,17 @@ pub(super) fn section(status: &Status) -> Markup {
         div.scroll tabindex="0" role="region" aria-label="Every block's last outcome" {
             table {
                 caption { "Every block that the ledger knows, with its last outcome" }
-                thead { tr { th scope="col" { "Block" } th scope="col" { "Kind" } th scope="col" { "Last outcome" }
-                    th scope="col" { "First applied" } th scope="col" { "Last changed" } th scope="col" { "What it did or said" } } }
+                thead { tr { th scope="col" { "Block" } th scope="col" { "Last outcome" } th scope="col" { "What it did or said" }
+                    th scope="col" { "Last changed" } th scope="col" { "First applied" } th scope="col" { "Kind" } } }
                 tbody {
                     @for block in &status.blocks {
                         tr {
-                            th scope="row" { code { (block.id) } }
-                            td { (block.kind) }
+                            th scope="row" { code { (text::id(&block.id)) } }
                             td { (text::word(if block.retired_at.is_some() { "retired" } else { &block.outcome })) }
-                            td { @if let Some(time) = &block.first_applied { (text::time(time)) } }
+                            td.told { (did(block)) }
                             td { @if let Some(time) = &block.last_changed { (text::time(time)) } }
-                            td { (did(block)) }
+                            td { @if let Some(time) = &block.first_applied { (text::time(time)) } }
+                            td { (block.kind) }
                         }
                     }
                 }
@@ -50,7 +50,7 @@ pub(super) fn deferrals(status: &Status) -> Markup {
                     li {
                         code { (block.id) } ": put off " (block.deferrals) @if block.deferrals == 1 { " time" } @else { " times in a row" }
                         @if let Some(team) = &block.team { ", team " (team) }
-                        @if let Some(message) = &block.message { ". " (message) }
+                        @if let Some(message) = &block.message { ": " (message) }
                     }
                 }
             }

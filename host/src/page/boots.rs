@@ -11,7 +11,7 @@ pub(super) fn section(boots: &[PastBoot]) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label="The last boots" {
             table {
-                caption { "The last " (boots.len()) " boots that had something to do, newest first" }
+                caption { "The last " @if boots.len() == 1 { "boot" } @else { (boots.len()) " boots" } " that had something to do, newest first" }
                 thead { tr { th.number scope="col" { "Boot" } th scope="col" { "Started" } th scope="col" { "State" } th.number scope="col" { "Took" }
                     th scope="col" { "Build" } th scope="col" { "Instance" } th scope="col" { "Blocks" } th scope="col" { "What changed" } } }
                 tbody { @for boot in boots { (row(boot)) } }

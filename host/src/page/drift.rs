@@ -8,8 +8,12 @@ use crate::{Evidence, History, PastBoot, PastOutcome};
 use maud::{Markup, html};
 
 /// A boot's share of the width, the plot's height, the room for numbers above it and for boots below it.
-const STEP: f64 = 30.0;
+const STEP: f64 = 28.0;
 const HEIGHT: f64 = 56.0;
+/// The height of a plot without any bar.
+const FLAT: f64 = 8.0;
+/// Digits of a boot's number that fit below its bar; of longer ones, every second is shown.
+const DIGITS: usize = 4;
 const ABOVE: f64 = 18.0;
 const BELOW: f64 = 22.0;
 
@@ -21,7 +25,7 @@ pub(super) fn section(history: &History) -> Markup {
     }
     html! {
         p { "Rows that each rule had to change, boot by boot, oldest on the left. A rule that has nothing to do for long is one that can go." }
-        p.legend { "A number above a bar: rows changed. " span.mark { "·" } " nothing to change. " span.mark { "◇" } " put off. " span.mark { "✕" } " failed. No sign: it did not run." }
+        p.legend { "A number above a bar: rows changed. " span.mark { "•" } " nothing to change. " span.mark { "◇" } " put off. " span.mark { "✕" } " failed. No sign: it did not run." }
         @for rule in &rules { (strip(rule, &boots)) }
         details {
             summary { "The same as a table" }
@@ -33,7 +37,10 @@ pub(super) fn section(history: &History) -> Markup {
 fn strip(rule: &Evidence, boots: &[&PastBoot]) -> Markup {
     let most = boots.iter().filter_map(|boot| of(boot, &rule.block)).map(PastOutcome::changed).max().unwrap_or(0);
     let width = STEP * boots.len() as f64;
-    let height = ABOVE + HEIGHT + BELOW;
+    let tallest = if most == 0 { FLAT } else { HEIGHT };
+    let foot = ABOVE + tallest;
+    let height = foot + BELOW;
+    let every = if boots.last().is_some_and(|boot| boot.id.to_string().len() > DIGITS) { 2 } else { 1 };
     let removed = if boots.last().and_then(|boot| of(boot, &rule.block)).is_some_and(|last| last.outcome == "retired") {
         "Removed. "
     } else {
@@ -43,11 +50,15 @@ fn strip(rule: &Evidence, boots: &[&PastBoot]) -> Markup {
     html! {
         figure {
             figcaption { code { (rule.block) } " – " (removed) (rule.sentence()) "." }
-            div.scroll tabindex="0" role="region" aria-label={ "Drift of " (rule.block) } {
+            div.scroll.newest tabindex="0" role="region" aria-label={ "Drift of " (rule.block) } {
                 svg.drift role="img" aria-label=(summary) width=(width) height=(height) viewBox={ "0 0 " (width) " " (height) } {
-                    line.axis x1="0" y1=(ABOVE + HEIGHT) x2=(width) y2=(ABOVE + HEIGHT) {}
+                    line.axis x1="0" y1=(foot) x2=(width) y2=(foot) {}
                     @for (place, boot) in boots.iter().enumerate() {
-                        (bar(place as f64 * STEP + STEP / 2.0, boot, of(boot, &rule.block), most))
+                        (bar(place as f64 * STEP + STEP / 2.0, foot, boot, of(boot, &rule.block), most))
+                        // The newest has its number in any case.
+                        @if (boots.len() - 1 - place).is_multiple_of(every) {
+                            text.boot x=(place as f64 * STEP + STEP / 2.0) y=(foot + 15.0) text-anchor="middle" { (boot.id) }
+                        }
                     }
                 }
             }
@@ -55,12 +66,11 @@ fn strip(rule: &Evidence, boots: &[&PastBoot]) -> Markup {
     }
 }
 
-fn bar(middle: f64, boot: &PastBoot, outcome: Option<&PastOutcome>, most: u64) -> Markup {
+fn bar(middle: f64, foot: f64, boot: &PastBoot, outcome: Option<&PastOutcome>, most: u64) -> Markup {
     let changed = outcome.map_or(0, PastOutcome::changed);
     let tall = tall(changed, most);
-    let foot = ABOVE + HEIGHT;
     let sign = match outcome.map(|outcome| outcome.outcome.as_str()) {
-        Some("unchanged") => Some("·"),
+        Some("unchanged") => Some("•"),
         Some("deferred") => Some("◇"),
         Some("failed") => Some("✕"),
         Some("retired") => Some("−"),
@@ -76,7 +86,6 @@ fn bar(middle: f64, boot: &PastBoot, outcome: Option<&PastOutcome>, most: u64) -
             } @else if let Some(sign) = sign {
                 text.sign x=(middle) y=(foot - 6.0) text-anchor="middle" { (sign) }
             }
-            text.boot x=(middle) y=(foot + 15.0) text-anchor="middle" { (boot.id) }
         }
     }
 }

@@ -19,8 +19,10 @@ const NARROW: usize = 22;
 const BOX: f64 = 42.0;
 const LANE: f64 = 12.0;
 const GAP: f64 = 14.0;
-const BETWEEN: f64 = 72.0;
+const BETWEEN: f64 = 52.0;
 const MARGIN: f64 = 6.0;
+/// How far below the top a column begins at most: who scrolls would otherwise meet an empty picture first.
+const LOWEST: f64 = 120.0;
 
 pub(super) fn section(plan: Result<&Preview, &String>, status: &Status) -> Markup {
     let preview = match plan {
@@ -62,7 +64,7 @@ fn picture(preview: &Preview, status: &Status) -> Markup {
     for column in &layout.columns {
         let longest = column.iter().filter_map(|slot| preview.blocks.get(block_of(*slot)?)).map(|block| block.id.len()).max();
         let width = longest.unwrap_or(0).max(NARROW) as f64 * CHARACTER + 24.0;
-        let mut y = MARGIN + (height - tall(column)) / 2.0;
+        let mut y = MARGIN + ((height - tall(column)) / 2.0).min(LOWEST);
         for slot in column {
             match slot {
                 Slot::Block(place) => {

@@ -6,8 +6,15 @@ use std::collections::BTreeMap;
 
 /// A time from the ledger, to the second.
 pub(super) fn time(timestamp: &str) -> Markup {
-    let shown = timestamp.get(..19).unwrap_or(timestamp).replace('T', " ");
-    html! { time datetime=(timestamp) { (shown) @if timestamp.ends_with("+00:00") { " UTC" } } }
+    let (date, rest) = timestamp.split_once('T').unwrap_or((timestamp, ""));
+    let zone = if timestamp.ends_with("+00:00") { " UTC" } else { "" };
+    // A line may end between the two, and nowhere else.
+    html! { time datetime=(timestamp) { span { (date) } " " span { (rest.get(..8).unwrap_or(rest)) (zone) } } }
+}
+
+/// A block's id, in which a line may end after an underscore.
+pub(super) fn id(id: &str) -> Markup {
+    html! { @for part in id.split_inclusive('_') { (part) wbr; } }
 }
 
 /// Milliseconds, in a unit that fits.
@@ -72,7 +79,7 @@ mod tests {
     fn times_and_errors_as_people_read_them() {
         assert_eq!(
             time("2026-11-24T20:00:01.25+00:00").into_string(),
-            "<time datetime=\"2026-11-24T20:00:01.25+00:00\">2026-11-24 20:00:01 UTC</time>"
+            "<time datetime=\"2026-11-24T20:00:01.25+00:00\"><span>2026-11-24</span> <span>20:00:01 UTC</span></time>"
         );
         assert_eq!(
             (duration(12.4).as_str(), duration(2500.0).as_str(), duration(180_000.0).as_str()),

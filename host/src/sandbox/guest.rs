@@ -3,7 +3,7 @@
 use super::Limits;
 use crate::{
     contract::{
-        BulkColumn, CursorHandle, Error, Rows, SavepointHandle, Value, bulk,
+        BulkColumn, CursorHandle, Error, Rows, SavepointHandle, Value, bulk, from_contract,
         journal::{self, Level},
         sql, types,
     },
@@ -176,17 +176,21 @@ impl Journal {
     }
 }
 
+fn values(params: Vec<Value>) -> Vec<plinth_values::Value> {
+    params.into_iter().map(from_contract).collect()
+}
+
 impl types::Host for Guest {}
 
 impl sql::Host for Guest {
     async fn execute(&mut self, statement: String, params: Vec<Value>) -> wasmtime::Result<Result<u64, Error>> {
         self.memory.called()?;
-        Ok(self.wait(async |session| session.execute(statement, params).await).await)
+        Ok(self.wait(async |session| session.execute(statement, values(params)).await).await)
     }
 
     async fn query(&mut self, statement: String, params: Vec<Value>) -> wasmtime::Result<Result<Rows, Error>> {
         self.memory.called()?;
-        Ok(self.wait(async |session| session.query(statement, params).await).await)
+        Ok(self.wait(async |session| session.query(statement, values(params)).await).await)
     }
 }
 
@@ -231,7 +235,7 @@ impl bulk::Host for Guest {
 impl bulk::HostCursor for Guest {
     async fn open(&mut self, statement: String, params: Vec<Value>) -> wasmtime::Result<Result<Resource<CursorHandle>, Error>> {
         self.memory.called()?;
-        match self.wait(async |session| session.open_cursor(statement, params).await).await {
+        match self.wait(async |session| session.open_cursor(statement, values(params)).await).await {
             Ok(number) => Ok(Ok(self.resources.push(CursorHandle(number))?)),
             Err(error) => Ok(Err(error)),
         }

@@ -57,6 +57,9 @@ pub struct Limits {
     /// Bytes that the server may send in one answer, rows, notices and all. A row is held whole before anybody can look at it, so
     /// this is what bounds the host's memory; a connection that brings more is given up.
     pub answer_bytes: u64,
+    /// Warnings that the server may send for a block. They are thrown away as they come, so they only cost time; their bytes are
+    /// among those of the answer.
+    pub notices: u64,
     /// Sub-steps that are open at once.
     pub savepoints: usize,
     /// Statements that are kept prepared for a block.
@@ -95,6 +98,7 @@ impl Default for Limits {
             rows_per_block: 10_000_000,
             bytes_per_block: 1 << 30,
             answer_bytes: 64 << 20,
+            notices: 10_000,
             savepoints: 16,
             prepared_statements: 100,
             journal_lines: 200,
@@ -122,7 +126,7 @@ pub enum LimitError {
 }
 
 /// All limits, as `--limit` takes them.
-pub(crate) const NAMES: [&str; 28] = [
+pub(crate) const NAMES: [&str; 29] = [
     "component-bytes",
     "compile",
     "memory",
@@ -146,6 +150,7 @@ pub(crate) const NAMES: [&str; 28] = [
     "rows-per-block",
     "bytes-per-block",
     "answer-bytes",
+    "notices",
     "savepoints",
     "prepared-statements",
     "journal-lines",
@@ -188,6 +193,7 @@ impl Limits {
             "rows-per-block" => self.rows_per_block = count()?,
             "bytes-per-block" => self.bytes_per_block = count()?,
             "answer-bytes" => self.answer_bytes = count()?,
+            "notices" => self.notices = count()?,
             "savepoints" => self.savepoints = size()?,
             "prepared-statements" => self.prepared_statements = size()?,
             "journal-lines" => self.journal_lines = size()?,

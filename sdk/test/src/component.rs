@@ -44,6 +44,6 @@ impl TestDatabase {
     ///
     /// Never: the address is one that Plinth made.
     pub fn host(&self) -> Host {
-        Host::new(Database::from_url(self.url()).unwrap_or_else(|error| panic!("{error}")))
+        Host::new(Database::from_url(self.url()).unwrap_or_else(|error| panic!("{error}"))).show_values()
     }
 }

@@ -52,7 +52,6 @@ mod database;
 mod native;
 mod ran;
 mod server;
-mod value;
 
 pub use database::TestDatabase;
 #[doc(hidden)]

@@ -1,14 +1,16 @@
 //! A block's database without WebAssembly: the same statements, sent from this process.
 
-use crate::{
-    ran::Failed,
-    value::{Parameter, Raw, decode, type_name},
-};
+use crate::ran::Failed;
 use plinth_block::{
     Backend, BackendSavepoint, Level, SqlError,
     types::{Column, ContractError, ContractRows, DatabaseError, Refusal, Value, ValueError},
 };
-use postgres::{Client, error::ErrorPosition, types::ToSql};
+use plinth_values::{Raw, decode, is_native, parameters, type_name};
+use postgres::{
+    Client,
+    error::ErrorPosition,
+    types::{Kind, ToSql, Type},
+};
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
@@ -58,14 +60,9 @@ impl Native {
     fn try_run<T>(&self, statement: &str, params: &[Value], send: Send<T>) -> Result<T, SqlError> {
         let mut client = self.client.borrow_mut();
         let prepared = client.prepare(statement).map_err(|error| told(&error))?;
-        if prepared.params().len() != params.len() {
-            let message = format!("the statement has {} parameters, {} were given", prepared.params().len(), params.len());
-            return Err(value_error(None, None, message));
-        }
-        let mut fitted = Vec::with_capacity(params.len());
-        for ((param, of), number) in params.iter().zip(prepared.params()).zip(1..) {
-            fitted.push(Parameter::fit(param, of).map_err(|message| value_error(Some(number), None, message))?);
-        }
+        let values: Vec<_> = params.iter().cloned().map(from_contract).collect();
+        let fitted =
+            parameters(&values, prepared.params()).map_err(|misfit| value_error(misfit.parameter, None, misfit.message))?;
         let params: Vec<&(dyn ToSql + Sync)> = fitted.iter().map(|param| param as &(dyn ToSql + Sync)).collect();
         send(&mut client, &prepared, &params)
     }
@@ -90,8 +87,13 @@ impl Backend for Native {
                 let mut fields = Vec::with_capacity(columns.len());
                 for (place, column) in prepared.columns().iter().enumerate() {
                     let raw: Raw<'_> = row.try_get(place).map_err(|error| told(&error))?;
-                    let value = decode(column.type_(), raw.0);
-                    fields.push(value.map_err(|message| value_error(None, Some(column.name().to_owned()), message))?);
+                    let value = if is_read(column.type_()) {
+                        decode(column.type_(), raw.0).map_err(|error| error.to_string())
+                    } else {
+                        Err("natively a block reads such a value only as text: cast it with ::text".to_owned())
+                    };
+                    let value = value.map_err(|message| value_error(None, Some(column.name().to_owned()), message));
+                    fields.push(to_contract(value?));
                 }
                 values.push(fields);
             }
@@ -140,6 +142,17 @@ impl Drop for Step {
             let _ = self.native.client.borrow_mut().batch_execute(&undo);
             *self.native.told.failed.borrow_mut() = self.failed.clone();
         }
+    }
+}
+
+plinth_values::contract!(plinth_block::types);
+
+/// Whether a column can be read as it comes. The host asks for the others as text; of these only a label's binary form is its text.
+fn is_read(of: &Type) -> bool {
+    match of.kind() {
+        Kind::Array(element) | Kind::Domain(element) => is_read(element),
+        Kind::Enum(_) => true,
+        _ => is_native(of) || of.name() == "citext",
     }
 }
 

@@ -1,10 +1,13 @@
 //! Many rows through a component, against the same work in native tokio-postgres; and in Python and Node, if their drivers are there.
 
-use crate::{numbers::Spread, subjects::Socket};
+use crate::{
+    Bench,
+    numbers::{All, Figure, Goal, Rounds, Spread},
+    subjects::Socket,
+};
 use anyhow::{Context, Result, ensure};
 use futures_util::{TryStreamExt, pin_mut};
 use plinth::{Host, Outcome};
-use serde::Serialize;
 use std::{
     collections::BTreeMap,
     path::Path,
@@ -17,21 +20,42 @@ use tokio_postgres::{
     types::{ToSql, Type},
 };
 
-const ROUNDS: usize = 7;
-const DATABASE: &str = "bulk";
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bulk");
+/// Where `run.sh` puts the drivers of other languages.
+const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/bench-peers");
+const NAMES: [&str; 4] = ["plinth", "native", "psycopg", "postgres.js"];
 
-/// Milliseconds to read and to write, by who did it.
-#[derive(Serialize)]
+/// What it took to read and to write, by who did it.
 pub struct Bulk {
-    pub rows: u64,
     pub read: BTreeMap<&'static str, Spread>,
-    pub write: BTreeMap<&'static str, Spread>,
+    pub written: BTreeMap<&'static str, Spread>,
+    skipped: Vec<String>,
 }
 
-pub async fn measure(socket: &Socket, rows: u64) -> Result<Bulk> {
-    socket.client("postgres").await?.batch_execute(&format!("create database {DATABASE}")).await?;
-    let client = socket.client(DATABASE).await?;
+pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
+    let rows = bench.arguments.bulk;
+    if rows == 0 {
+        return Ok(());
+    }
+    let bulk = one(bench, "bulk", rows, bench.arguments.few(), true).await?;
+    for (verb, spreads) in [("read", &bulk.read), ("written", &bulk.written)] {
+        let plinth = *spreads.get("plinth").context("no rounds")?;
+        for (name, spread) in spreads.iter().filter(|(name, _)| **name != "plinth") {
+            let title = if *name == "native" { "tokio-postgres" } else { name };
+            let figure =
+                Figure::time(5, format!("{rows} rows {verb}; the ratio is that of throughputs"), plinth).against(title, *spread);
+            all.figures.push(figure.goal(if *name == "native" { Goal::AtLeast(0.8) } else { Goal::AtLeast(1.0) }));
+        }
+    }
+    bulk.skipped.into_iter().for_each(|why| all.skip(why));
+    Ok(())
+}
+
+/// So many rows in a database of their own.
+pub async fn one(bench: &Bench, database: &str, rows: u64, rounds: usize, peers: bool) -> Result<Bulk> {
+    let socket = &bench.socket;
+    socket.client("postgres").await?.batch_execute(&format!("create database {database}")).await?;
+    let client = socket.client(database).await?;
     let tables = format!(
         "create table bulk_source (id bigint, name text, cents integer, at timestamptz);
          insert into bulk_source select i, 'a name of twenty-four ch', case when i % 10 > 0 then i % 100000 end,
@@ -41,42 +65,47 @@ pub async fn measure(socket: &Socket, rows: u64) -> Result<Bulk> {
     for statement in tables.split(';') {
         client.batch_execute(statement).await?;
     }
-    let (mut read, mut write) = (BTreeMap::<_, Vec<Duration>>::new(), BTreeMap::<_, Vec<Duration>>::new());
-    let cache = tempfile::tempdir()?;
-    for round in 0..=ROUNDS {
+    let (mut read, mut written, mut skipped) = (Rounds::default(), Rounds::default(), Vec::new());
+    for round in 0..=rounds {
         // Each is first as often as the other; the first round warms up.
         for place in 0..2 {
             client.batch_execute("truncate bulk_target; checkpoint").await?;
             let (name, took) = match (round + place) % 2 {
-                0 => ("native", native(socket, rows).await?),
-                _ => ("plinth", plinth(socket, round, rows, cache.path()).await?),
+                0 => ("native", native(socket, database, rows).await?),
+                _ => ("plinth", plinth(bench, database, round, rows).await?),
             };
             if round > 0 {
-                read.entry(name).or_default().push(took.0);
-                write.entry(name).or_default().push(took.1);
+                read.add(name, took.0.as_secs_f64() * 1e3);
+                written.add(name, took.1.as_secs_f64() * 1e3);
             }
         }
     }
-    for (name, command) in [("psycopg", python(socket, rows)), ("postgres.js", node(socket, rows))] {
-        client.batch_execute("truncate bulk_target; checkpoint").await?;
-        match peer(command) {
-            Ok(took) => {
-                read.entry(name).or_default().push(took.0);
-                write.entry(name).or_default().push(took.1);
+    let peers: &[(&'static str, fn(&Socket, &str, u64) -> Command)] =
+        if peers { &[("psycopg", python), ("postgres.js", node)] } else { &[] };
+    for (name, command) in peers {
+        for _ in 0..rounds.min(3) {
+            client.batch_execute("truncate bulk_target; checkpoint").await?;
+            match peer(command(socket, database, rows)) {
+                Ok(took) => {
+                    read.add(name, took.0.as_secs_f64() * 1e3);
+                    written.add(name, took.1.as_secs_f64() * 1e3);
+                }
+                Err(error) => {
+                    skipped.push(format!("{name} is not measured: {error:#}"));
+                    break;
+                }
             }
-            Err(error) => eprintln!("{name} is not measured: {error:#}"),
         }
     }
-    let spread = |all: BTreeMap<&'static str, Vec<Duration>>| {
-        all.into_iter().filter_map(|(name, took)| Some((name, Spread::of(took.into_iter())?))).collect()
-    };
-    Ok(Bulk { rows, read: spread(read), write: spread(write) })
+    let spread = |rounds: Rounds| NAMES.into_iter().filter_map(|name| Some((name, rounds.spread(name)?))).collect();
+    Ok(Bulk { read: spread(read), written: spread(written), skipped })
 }
 
 /// By the report: from BEGIN to COMMIT, with all that the host measures and records.
-async fn plinth(socket: &Socket, round: usize, rows: u64, cache: &Path) -> Result<(Duration, Duration)> {
+async fn plinth(bench: &Bench, database: &str, round: usize, rows: u64) -> Result<(Duration, Duration)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bench-bulk");
-    let host = Host::new(socket.config(DATABASE)).application(format!("round {round}")).folder(&folder).cache(cache);
+    let host = Host::new(bench.socket.config(database)).application(format!("round {round}"));
+    let host = host.folder(&folder).cache(bench.cache.path());
     let report = host.boot().await.with_context(|| folder.display().to_string())?;
     let took = |id: &str| -> Result<(Duration, String)> {
         let block = report.block(id).context("it is not there")?;
@@ -94,8 +123,8 @@ fn sums(rows: u64) -> String {
     format!("{} {} {cents} {}", rows * (rows - 1) / 2, rows * 24, (rows - 1) * 1_000_000)
 }
 
-async fn native(socket: &Socket, rows: u64) -> Result<(Duration, Duration)> {
-    let client = socket.client(DATABASE).await?;
+async fn native(socket: &Socket, database: &str, rows: u64) -> Result<(Duration, Duration)> {
+    let client = socket.client(database).await?;
     let start = Instant::now();
     client.batch_execute("begin").await?;
     let (mut ids, mut names, mut cents, mut latest) = (0_i64, 0_usize, 0_i64, SystemTime::UNIX_EPOCH);
@@ -137,41 +166,25 @@ fn epoch() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(946_684_800)
 }
 
-fn python(socket: &Socket, rows: u64) -> Command {
-    let mut command = Command::new("python3");
-    let address = format!("host={} port=5432 user=postgres dbname={DATABASE}", socket.0.display());
+fn python(socket: &Socket, database: &str, rows: u64) -> Command {
+    let mut command = Command::new(format!("{PEERS}/bin/python"));
+    let address = format!("host={} port=5432 user=postgres dbname={database}", socket.0.display());
     command.args([&format!("{FOLDER}/peer.py"), &address, &rows.to_string()]);
     command
 }
 
-fn node(socket: &Socket, rows: u64) -> Command {
+fn node(socket: &Socket, database: &str, rows: u64) -> Command {
     let mut command = Command::new("node");
-    command.arg(format!("{FOLDER}/peer.mjs")).arg(&socket.0).args(["postgres", DATABASE, &rows.to_string()]);
+    command.current_dir(PEERS).arg(format!("{FOLDER}/peer.mjs")).arg(&socket.0).args(["postgres", database, &rows.to_string()]);
     command
 }
 
 fn peer(mut command: Command) -> Result<(Duration, Duration)> {
-    let output = command.output()?;
+    let output = command.output().context("it cannot be started")?;
     let complaint = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{}", complaint.lines().rfind(|line| line.contains("Error")).unwrap_or("it failed"));
     let text = String::from_utf8(output.stdout)?;
     let mut times = text.split_whitespace().map(str::parse::<f64>);
     let mut next = || -> Result<Duration> { Ok(Duration::from_secs_f64(times.next().context("no time")?? / 1e3)) };
     Ok((next()?, next()?))
-}
-
-impl Bulk {
-    pub fn print(&self) {
-        for (verb, all) in [("read", &self.read), ("written", &self.write)] {
-            let Some(native) = all.get("native") else { continue };
-            println!("\n{} rows of four columns {verb}; median of {ROUNDS} rounds, least in brackets; milliseconds", self.rows);
-            for (name, spread) in all {
-                let ratio = native.median / spread.median;
-                println!(
-                    "  {name:<12}{:>8.0} [{:.0}], {ratio:.2} of the throughput of native tokio-postgres",
-                    spread.median, spread.least
-                );
-            }
-        }
-    }
 }

@@ -1,10 +1,10 @@
 //! What is measured: the floor, Plinth and the peers. Each on a connection of its own that was opened a moment ago, as it is
 //! when an API starts.
 
-use crate::folders::Folders;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use plinth::{BootState, Database, Host};
 use refinery::Runner;
+use serde::{Deserialize, Serialize};
 use sqlx::{
     ConnectOptions, Connection,
     migrate::Migrator,
@@ -47,6 +47,20 @@ impl Socket {
     }
 }
 
+/// Where a host has its components from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum From {
+    Folder(PathBuf),
+}
+
+impl From {
+    pub fn of(&self, host: Host) -> Host {
+        match self {
+            From::Folder(path) => host.folder(path),
+        }
+    }
+}
+
 /// What one round of a subject took.
 #[derive(Clone, Copy, Default)]
 pub struct Took {
@@ -80,15 +94,14 @@ impl Subject {
         }
     }
 
-    /// One round. On an empty database it applies everything. With `again`, once more on the same connection.
-    pub async fn round(self, socket: &Socket, database: &str, folders: &Folders, again: bool) -> Result<Took> {
+    /// As the table has it.
+    pub fn title(self) -> &'static str {
         match self {
-            Subject::Floor => floor(socket, database, again).await,
-            Subject::Plinth => boot(socket, database, folders.plinth.path()).await.map(|(took, _)| took),
-            Subject::Sqlx => sqlx(socket, database, folders.sqlx.path(), again).await,
-            Subject::Refinery => refinery(socket, database, folders.refinery.path(), again).await,
+            Subject::Floor => "one SELECT 1",
+            Subject::Plinth => "Plinth",
+            Subject::Sqlx => "sqlx 0.9",
+            Subject::Refinery => "refinery 0.10",
         }
-        .with_context(|| self.name())
     }
 
     /// Connects and does nothing, to know what connecting alone costs.
@@ -102,7 +115,7 @@ impl Subject {
 }
 
 /// The least that a question to the server can cost.
-async fn floor(socket: &Socket, database: &str, again: bool) -> Result<Took> {
+pub async fn floor(socket: &Socket, database: &str, again: bool) -> Result<Took> {
     let begin = Instant::now();
     let client = socket.client(database).await?;
     let start = Instant::now();
@@ -116,8 +129,11 @@ async fn floor(socket: &Socket, database: &str, again: bool) -> Result<Took> {
 }
 
 /// A boot of a host made for it: nothing is left from the boot before. Also returns how often it says to have waited for the server.
-pub async fn boot(socket: &Socket, database: &str, folder: &Path) -> Result<(Took, u64)> {
-    let host = || Host::new(Database::from(socket.config(database))).folder(folder);
+pub async fn boot(socket: &Socket, database: &str, from: &From, cache: Option<&Path>) -> Result<(Took, u64)> {
+    let host = || {
+        let host = from.of(Host::new(Database::from(socket.config(database))));
+        cache.map_or_else(|| host.clone(), |cache| host.clone().cache(cache))
+    };
     let loading = host();
     let start = Instant::now();
     let loaded = tokio::task::spawn_blocking(move || loading.load()).await??;
@@ -133,7 +149,7 @@ pub async fn boot(socket: &Socket, database: &str, folder: &Path) -> Result<(Too
     Ok((Took { load, run, again: None, wall }, report.boot.round_trips))
 }
 
-async fn sqlx(socket: &Socket, database: &str, folder: &Path, again: bool) -> Result<Took> {
+pub async fn sqlx(socket: &Socket, database: &str, folder: &Path, again: bool) -> Result<Took> {
     let begin = Instant::now();
     let migrator = Migrator::new(folder).await?;
     let load = begin.elapsed();
@@ -150,7 +166,7 @@ async fn sqlx(socket: &Socket, database: &str, folder: &Path, again: bool) -> Re
     Ok(Took { load, run, again, wall })
 }
 
-async fn refinery(socket: &Socket, database: &str, folder: &Path, again: bool) -> Result<Took> {
+pub async fn refinery(socket: &Socket, database: &str, folder: &Path, again: bool) -> Result<Took> {
     let begin = Instant::now();
     let folder = folder.to_owned();
     let runner =

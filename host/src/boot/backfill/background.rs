@@ -22,12 +22,14 @@ use std::{
 /// Runs them, until they are done or `stop` is: then the running batch is cancelled and rolled back.
 pub(crate) async fn background_until(host: &Host, stop: impl Future<Output = ()>) -> Result<Report, BootError> {
     let pass = Pass::new(host, host.retry_budget);
+    host.teller.looking();
     let done = tokio::select! {
         done = tries(host, &pass) => done,
         () = stop => Err(pass.leave().await),
     };
     pass.ended();
     host.forget_code();
+    host.teller.over(&done);
     done
 }
 
@@ -36,8 +38,16 @@ async fn tries(host: &Host, pass: &Pass) -> Result<Report, BootError> {
     let loading = host.clone();
     let loading = tokio::task::spawn_blocking(move || Loaded::new(&loading));
     let loaded = loading.await.map_err(|_| BootError::Interrupted(None))??;
-    let mut background =
-        Background { host, loaded: &loaded, pass, started: Instant::now(), boot: None, trips: 0, reports: Vec::new() };
+    let mut background = Background {
+        host,
+        loaded: &loaded,
+        pass,
+        started: Instant::now(),
+        boot: None,
+        trips: 0,
+        role: None,
+        reports: Vec::new(),
+    };
     if !loaded.components.iter().any(|component| component.manifest.when == When::Background) {
         return background.ended();
     }
@@ -65,6 +75,8 @@ struct Background<'a> {
     /// The boot that left them, which their outcomes are recorded under.
     boot: Option<i64>,
     trips: u64,
+    /// The role that blocks ran as, if they have one of their own.
+    role: Option<String>,
     reports: Vec<BlockReport>,
 }
 
@@ -130,6 +142,7 @@ impl Background<'_> {
             started: began,
             reports: Vec::new(),
         };
+        self.role = boot.blocks_role();
         host.teller.block(&manifest.id, 0);
         let lost = tokio::select! {
             () = boot.backfill_alone(component, step, &held, &mut report, began) => None,
@@ -167,6 +180,7 @@ impl Background<'_> {
                 ran: self.reports.iter().filter(ran).count(),
                 skipped: self.reports.iter().filter(|report| report.outcome == Outcome::Skipped).count(),
                 retries: self.pass.retries(),
+                blocks_role: self.role.clone(),
                 ..BootReport::new(state)
             },
             blocks: self.reports.clone(),

@@ -24,7 +24,7 @@ use crate::{
     report::{BlockReport, ErrorClass, Outcome, ReportError},
     sandbox::{Ended, Stepped},
 };
-use pace::{PRESSURE, Pace, Pressure};
+use pace::{LAG, Pace, Pressure};
 use plinth_manifest::Changed;
 use std::time::{Duration, Instant};
 use tokio_postgres::error::SqlState;
@@ -90,6 +90,7 @@ impl Boot<'_> {
                 Batch::More(pressure) => {
                     tries = 0;
                     let took = began.elapsed();
+                    let pressure = self.lag(pressure).await.unwrap_or(pressure);
                     let pause = pace.took(took, &pressure, &self.host.limits);
                     self.host.teller.batch(&manifest.id, &place, pace.rows(), took);
                     tokio::time::sleep(pause).await;
@@ -240,12 +241,14 @@ impl Boot<'_> {
         while pressure.lags(&self.host.limits) && Instant::now() < until {
             tracing::debug!(seconds = pressure.lag, bytes = pressure.lag_bytes, "a replica is behind: waiting for it");
             tokio::time::sleep(Duration::from_millis(200)).await;
-            match self.ours.send(PRESSURE).await {
-                Ok(sets) => pressure = Pressure::read(&sets, 0),
-                // The next batch will tell.
-                Err(_) => return,
-            }
+            let Some(now) = self.lag(pressure).await else { return };
+            pressure = now;
         }
+    }
+
+    /// How far replicas are behind now; none if that cannot be asked, and then the next batch will tell.
+    async fn lag(&self, pressure: Pressure) -> Option<Pressure> {
+        self.ours.send(LAG).await.ok().map(|sets| pressure.lagging(&sets))
     }
 }
 

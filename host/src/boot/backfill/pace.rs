@@ -67,16 +67,28 @@ pub(crate) struct Pressure {
     pub(super) lag_bytes: f64,
 }
 
-/// The query for [`Pressure`]. `pg_locks` shows everybody's waits to everybody; how far replicas are, the server tells only roles
-/// that may read it, and to others that there are none.
-pub(crate) const PRESSURE: &str = "select (select count(distinct pid) from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))),
-    coalesce(max(extract(epoch from replay_lag)), 0), coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)), 0) from pg_stat_replication";
+/// Asks on the connection of a batch who waits for it: `pg_locks` shows everybody's waits to everybody.
+pub(crate) const WAITING: &str =
+    "select count(distinct pid) from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))";
+
+/// Asks on the host's own connection how far replicas are behind: the server tells that to superusers and members of `pg_monitor`,
+/// and shows others a replica without its place.
+pub(crate) const LAG: &str = "select coalesce(max(extract(epoch from replay_lag)), 0),
+    coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)), 0) from pg_stat_replication";
+
+fn number(sets: &ResultSets, set: usize, place: usize) -> f64 {
+    sets.set_from_end(set).first().and_then(|row| text(row, place)).and_then(|text| text.parse().ok()).unwrap_or_default()
+}
 
 impl Pressure {
-    pub(crate) fn read(sets: &ResultSets, place: usize) -> Pressure {
-        let row = sets.set_from_end(place).first();
-        let number = |place| row.and_then(|row| text(row, place)).and_then(|text| text.parse::<f64>().ok()).unwrap_or_default();
-        Pressure { waiting: number(0) as u64, lag: number(1), lag_bytes: number(2) }
+    /// What [`WAITING`] answered.
+    pub(crate) fn waiting(sets: &ResultSets, set: usize) -> Pressure {
+        Pressure { waiting: number(sets, set, 0) as u64, ..Pressure::default() }
+    }
+
+    /// With what [`LAG`] answered.
+    pub(crate) fn lagging(self, sets: &ResultSets) -> Pressure {
+        Pressure { lag: number(sets, 0, 0), lag_bytes: number(sets, 0, 1), ..self }
     }
 
     /// Whether a replica is too far behind.

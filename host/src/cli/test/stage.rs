@@ -150,7 +150,8 @@ impl Stage {
 
     /// A host in this process.
     pub(super) fn host(&self, database: &str, components: &Path) -> anyhow::Result<Host> {
-        let host = Host::new(Database::from_url(&self.server.url(database))?).folder(components);
+        // The data is the author's own.
+        let host = Host::new(Database::from_url(&self.server.url(database))?).show_values().folder(components);
         Ok(match &self.cache {
             Some(cache) => host.cache(cache),
             None => host,

@@ -1,22 +1,11 @@
 //! What holds of the policy for any text.
 
 use super::{Phase, Policy};
-use plinth_manifest::Need;
 use proptest::prelude::*;
 
 /// Everything that can be declared is.
 fn lenient() -> Policy {
-    let allow = vec![
-        Need::Do,
-        Need::Call,
-        Need::CreateFunction,
-        Need::SecurityDefiner,
-        Need::CreateTrigger,
-        Need::CreateExtension,
-        Need::Grant,
-        Need::LockTable,
-    ];
-    Policy { writes: vec!["t.*".parse().unwrap()], provides: Vec::new(), allow, ledger: "plinth".into() }
+    Policy::of_tests(true)
 }
 
 /// Statements that are never sent, word by word.

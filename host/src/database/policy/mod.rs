@@ -73,6 +73,26 @@ impl Policy {
         }
     }
 
+    /// That of a block which may write the table `t`, and declares every need there is or none.
+    pub(crate) fn of_tests(declared: bool) -> Policy {
+        let allow = [
+            Need::Do,
+            Need::Call,
+            Need::CreateFunction,
+            Need::SecurityDefiner,
+            Need::CreateTrigger,
+            Need::CreateExtension,
+            Need::Grant,
+            Need::LockTable,
+        ];
+        Policy {
+            writes: "t.*".parse().into_iter().collect(),
+            provides: Vec::new(),
+            allow: if declared { allow.to_vec() } else { Vec::new() },
+            ledger: "plinth".into(),
+        }
+    }
+
     /// Whether rows of the table may change at all, by any statement, trigger or function.
     pub(crate) fn may_change(&self, table: &TableName) -> bool {
         is_temporary(&table.schema) || self.provides.contains(table) || self.writes.iter().any(|columns| columns.table == *table)

@@ -1,18 +1,18 @@
 //! Many rows at once, in PostgreSQL's binary format: out by a cursor, in by COPY. No other way leads around the policy, and neither
 //! does this one.
 
-use super::{Session, as_text, budget, told};
+use super::{Session, as_text, budget, misfit, told};
 use crate::{
     contract::{BulkColumn, Error, Refusal, ValueError},
     database::{
         Connection, literal, name,
         policy::{Phase, Wraps},
-        value::{Raw, Value, base, is_native, parameters, type_name},
     },
 };
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use plinth_manifest::TableName;
+use plinth_values::{Raw, Value, base, is_native, parameters, type_name};
 use std::pin::Pin;
 use tokio_postgres::{
     RowStream,
@@ -83,7 +83,7 @@ impl Session {
         let client = self.connection.client();
         let declare = format!("declare {} no scroll cursor without hold for {query}", cursor(number));
         let declare = client.prepare(&declare).await.map_err(|error| told(&error))?;
-        let params = parameters(params, declare.params()).map_err(Error::Value)?;
+        let params = parameters(params, declare.params()).map_err(misfit)?;
         client.execute_raw(&declare, &params).await.map_err(|error| told(&error))?;
         let cursor = Cursor { columns, width: types.len(), rows: FIRST, coming: None, came: None, ended: false };
         self.cursors.insert(number, cursor);

@@ -1,0 +1,156 @@
+//! One block of twenty statements, against the same statements sent natively in a transaction with a row for a ledger.
+
+use crate::{
+    Bench,
+    guests::{self, STATEMENTS, STATEMENTS_TEXT},
+    numbers::{All, Figure, Goal, Rounds},
+    statements::{LEDGER, List, Native},
+    subjects::Socket,
+};
+use anyhow::{Context, Result, ensure};
+use plinth::{Host, Outcome};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+const DATABASE: &str = "block";
+const PLINTH: &str = "a block";
+const TYPED: &str = "tokio-postgres, execute_typed";
+const PREPARED: &str = "tokio-postgres, execute";
+
+/// What is there before, each time anew.
+const TABLES: &str = "
+    drop schema public cascade; create schema public;
+    create table bench_customers (id bigint primary key, name text not null, country text not null, orders bigint not null default 0, active boolean not null default true);
+    create table bench_orders (id bigint primary key, customer bigint not null, cents bigint not null, state text not null, placed timestamptz not null default now(), note text);
+    insert into bench_customers (id, name, country) select i, 'customer ' || i, (array['de', 'fr', 'pl', 'it', 'es'])[1 + i % 5] || i % 20 from generate_series(1, 2000) i;
+    insert into bench_orders (id, customer, cents, state) select i, 1 + i % 2000, i % 10000, (array['open', 'paid', 'sent'])[1 + i % 3] from generate_series(1, 10000) i;
+    create index on bench_orders (customer)";
+
+/// What a migration of data does: some rows by key, some by the hundred, one column from another table.
+const MIXED: &str = "insert into bench_customers (id, name, country) values ($1, $2, $3)\t100001\t'Nadia\t'de1
+insert into bench_customers (id, name, country) values ($1, $2, $3)\t100002\t'Omar\t'fr1
+insert into bench_customers (id, name, country) values ($1, $2, $3)\t100003\t'Pia\t'pl1
+update bench_customers set name = $2 where id = $1\t17\t'Quentin
+update bench_customers set name = $2 where id = $1\t18\t'Rosa
+update bench_customers set active = false where country = $1\t'de5
+update bench_customers set country = $2 where country = $1\t'fr6\t'fr
+update bench_orders set state = $2 where id = $1\t501\t'lost
+update bench_orders set state = $2 where id = $1\t502\t'lost
+update bench_orders set note = $2 where customer = $1\t33\t'looked at
+delete from bench_orders where id = $1\t701
+delete from bench_orders where customer = $1\t34
+update bench_orders set cents = cents + $1 where id between $2 and $3\t100\t2001\t2500
+insert into bench_orders (id, customer, cents, state) select id + $1, customer, cents, state from bench_orders where id between $2 and $3\t1000000\t3001\t3200
+update bench_customers c set orders = (select count(*) from bench_orders o where o.customer = c.id) where c.id between $1 and $2\t1\t500
+insert into bench_orders (id, customer, cents, state) values ($1, $2, $3, $4)\t2000001\t17\t1250\t'open
+insert into bench_orders (id, customer, cents, state) values ($1, $2, $3, $4)\t2000002\t18\t990\t'open
+update bench_orders set state = $1 where state = $2 and id <= $3\t'done\t'sent\t1500
+delete from bench_orders where state = $1 and id > $2\t'open\t9000
+update bench_orders set note = $1 where note is null and cents > $2\t'large\t9900";
+
+/// The hardest: hardly any work for the database.
+const SINGLE: &str = "insert into bench_customers (id, name, country) values ($1, $2, $3)\t100001\t'Nadia\t'de1
+update bench_customers set name = $2 where id = $1\t1\t'a
+update bench_customers set name = $2 where id = $1\t2\t'b
+update bench_customers set country = $2 where id = $1\t3\t'c
+update bench_customers set orders = orders + $2 where id = $1\t4\t1
+insert into bench_orders (id, customer, cents, state) values ($1, $2, $3, $4)\t2000001\t17\t1250\t'open
+update bench_orders set state = $2 where id = $1\t501\t'lost
+update bench_orders set note = $2 where id = $1\t502\t'looked at
+update bench_orders set cents = cents + $2 where id = $1\t503\t100
+delete from bench_orders where id = $1\t701
+insert into bench_customers (id, name, country) values ($1, $2, $3)\t100002\t'Omar\t'fr1
+update bench_customers set name = $2 where id = $1\t11\t'a
+update bench_customers set name = $2 where id = $1\t12\t'b
+update bench_customers set country = $2 where id = $1\t13\t'c
+update bench_customers set orders = orders + $2 where id = $1\t14\t1
+insert into bench_orders (id, customer, cents, state) values ($1, $2, $3, $4)\t2000002\t18\t990\t'open
+update bench_orders set state = $2 where id = $1\t511\t'lost
+update bench_orders set note = $2 where id = $1\t512\t'looked at
+update bench_orders set cents = cents + $2 where id = $1\t513\t100
+delete from bench_orders where id = $1\t702";
+
+/// What a migration of the schema does.
+const SCHEMA: &str = "create table bench_invoices (id bigint generated always as identity primary key, customer bigint not null, cents bigint not null)
+create table bench_payments (id bigint generated always as identity primary key, invoice bigint not null, cents bigint not null)
+create table bench_refunds (id bigint generated always as identity primary key, payment bigint not null, cents bigint not null)
+alter table bench_customers add column email text
+alter table bench_customers add column phone text
+alter table bench_customers add column wants_mail boolean not null default false
+alter table bench_orders add column currency text not null default 'EUR'
+alter table bench_orders add column paid_at timestamptz
+create index bench_invoices_customer_idx on bench_invoices (customer)
+create index bench_payments_invoice_idx on bench_payments (invoice)
+create index bench_refunds_payment_idx on bench_refunds (payment)
+create index bench_orders_state_idx on bench_orders (state)
+alter table bench_orders add constraint bench_orders_cents_check check (cents >= 0) not valid
+alter table bench_orders validate constraint bench_orders_cents_check
+alter table bench_payments add constraint bench_payments_invoice_fk foreign key (invoice) references bench_invoices (id)
+alter table bench_refunds add constraint bench_refunds_payment_fk foreign key (payment) references bench_payments (id)
+alter table bench_customers alter column country set default 'de'
+alter table bench_orders alter column note set default ''
+create view bench_open_orders as select id, customer, cents from bench_orders where state = 'open'
+comment on table bench_invoices is 'what customers owe'";
+
+pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
+    bench.socket.client("postgres").await?.batch_execute(&format!("create database {DATABASE}")).await?;
+    bench
+        .socket
+        .client(DATABASE)
+        .await?
+        .batch_execute(&format!("create schema apart; set search_path = apart; {LEDGER}"))
+        .await?;
+    for (title, text, counts) in [("mixed", MIXED, true), ("a row each", SINGLE, false), ("schema", SCHEMA, true)] {
+        eprintln!("  20 statements, {title} …");
+        let list = List::new(text)?;
+        ensure!(list.len() == 20, "{title} has {} statements", list.len());
+        let mut rounds = Rounds::default();
+        let folder = tempfile::tempdir()?;
+        std::fs::write(
+            folder.path().join("statements.wasm"),
+            guests::copy(&guests::built(STATEMENTS)?, &[(STATEMENTS_TEXT, &list.text)])?,
+        )?;
+        for round in 0..=bench.arguments.rounds {
+            let ways = [PLINTH, TYPED, PREPARED];
+            for place in 0..ways.len() {
+                let way = ways[(round + place) % ways.len()];
+                bench.socket.client(DATABASE).await?.batch_execute(TABLES).await?;
+                let took = match way {
+                    PLINTH => block(bench, DATABASE, &format!("{title} {round}"), folder.path()).await?,
+                    TYPED => native(&bench.socket, DATABASE, &list, Native::Typed).await?,
+                    _ => native(&bench.socket, DATABASE, &list, Native::Prepared).await?,
+                };
+                if round > 0 {
+                    rounds.add(way, took.as_secs_f64() * 1e3);
+                }
+            }
+        }
+        for way in [TYPED, PREPARED] {
+            let spread = |way| rounds.spread(way).context("no rounds");
+            let figure =
+                Figure::time(3, format!("a block of 20 statements, {title}"), spread(PLINTH)?).against(way, spread(way)?);
+            all.figures.push(if counts { figure.goal(Goal::AtMost(1.05)) } else { figure });
+        }
+    }
+    Ok(())
+}
+
+/// By the report: from before BEGIN to after COMMIT, with all that the host measures and records. The application is new each
+/// time, so the block is pending.
+pub async fn block(bench: &Bench, database: &str, application: &str, folder: &Path) -> Result<Duration> {
+    let host = Host::new(bench.socket.config(database)).application(application).folder(folder).cache(bench.cache.path());
+    let report = host.boot().await?;
+    let block = report.blocks.first().context("no block")?;
+    ensure!(block.outcome == Outcome::Applied, "{report:?}");
+    Ok(Duration::from_secs_f64(block.duration_ms / 1e3))
+}
+
+pub async fn native(socket: &Socket, database: &str, list: &List, native: Native) -> Result<Duration> {
+    let client = socket.client(database).await?;
+    client.batch_execute("set search_path = public, apart").await?;
+    let start = Instant::now();
+    list.run(&client, native).await?;
+    Ok(start.elapsed())
+}

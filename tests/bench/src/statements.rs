@@ -1,0 +1,94 @@
+//! Lists of statements that run both in a block and natively.
+
+use anyhow::{Context, Result, ensure};
+use tokio_postgres::{
+    Client,
+    types::{ToSql, Type},
+};
+
+/// A parameter, as the guest reads it.
+enum Param {
+    Number(i64),
+    Text(String),
+}
+
+impl Param {
+    fn typed(&self) -> (&(dyn ToSql + Sync), Type) {
+        match self {
+            Param::Number(number) => (number, Type::INT8),
+            Param::Text(text) => (text, Type::TEXT),
+        }
+    }
+}
+
+/// A statement and its parameters.
+struct Statement {
+    text: String,
+    params: Vec<Param>,
+}
+
+/// Statements, and what they need to run once more.
+pub struct List {
+    /// A line each, with parameters after tabs: a number, or a text behind a quote.
+    pub text: String,
+    statements: Vec<Statement>,
+}
+
+/// How a native client sends a statement.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Native {
+    /// `client.execute(&str, …)`, as most people write it: prepared each time, so two round trips.
+    Prepared,
+    /// `execute_typed`: one round trip, for those who name the parameters' types.
+    Typed,
+}
+
+impl List {
+    pub fn new(text: &str) -> Result<List> {
+        let statements = text
+            .lines()
+            .map(|line| {
+                let mut fields = line.split('\t');
+                let text = fields.next().context("an empty line")?.to_owned();
+                let param = |field: &str| -> Result<Param> {
+                    Ok(match field.strip_prefix('\'') {
+                        Some(text) => Param::Text(text.to_owned()),
+                        None => Param::Number(field.parse()?),
+                    })
+                };
+                Ok(Statement { text, params: fields.map(param).collect::<Result<_>>()? })
+            })
+            .collect::<Result<_>>()?;
+        Ok(List { text: text.to_owned(), statements })
+    }
+
+    pub fn len(&self) -> usize {
+        self.statements.len()
+    }
+
+    /// In one transaction with a row for a ledger, as a tool does that runs somebody's SQL.
+    pub async fn run(&self, client: &Client, native: Native) -> Result<()> {
+        client.batch_execute("begin").await?;
+        for Statement { text, params } in &self.statements {
+            let typed: Vec<_> = params.iter().map(Param::typed).collect();
+            match native {
+                Native::Typed => drop(client.execute_typed(text, &typed).await.with_context(|| text.clone())?),
+                Native::Prepared => {
+                    let params: Vec<_> = typed.into_iter().map(|(param, _)| param).collect();
+                    client.execute(text, &params).await.with_context(|| text.clone())?;
+                }
+            }
+        }
+        let insert = "insert into bench_ledger (description, checksum, execution_time) values ($1, $2, $3)";
+        let checksum: &[u8] = &[7; 32];
+        let rows =
+            client.execute_typed(insert, &[(&"a migration", Type::TEXT), (&checksum, Type::BYTEA), (&1_i64, Type::INT8)]).await?;
+        ensure!(rows == 1, "the ledger's row is missing");
+        client.batch_execute("commit").await?;
+        Ok(())
+    }
+}
+
+/// The ledger of the native ones, like that of sqlx.
+pub const LEDGER: &str = "create table bench_ledger (version bigint generated always as identity primary key, description text not null,
+    installed_on timestamptz not null default now(), success boolean not null default true, checksum bytea not null, execution_time bigint not null)";

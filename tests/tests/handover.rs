@@ -58,6 +58,23 @@ async fn a_node_server_is_booted_and_then_gets_the_signals() {
 }
 
 #[tokio::test]
+async fn whatever_signal_comes_and_whatever_code_a_node_server_ends_with_passes_through() {
+    let database = TestDatabase::empty().await;
+    let folder = tempfile::tempdir().unwrap();
+    let server = "const server = require('node:http').createServer().listen(0, () => console.log('listening'));
+                  ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR2'].forEach((name, place) => process.on(name, () => process.exit(40 + place)));";
+    for (signal, code) in [("TERM", 40), ("INT", 41), ("HUP", 42), ("USR2", 43)] {
+        let mut child =
+            run(&database, folder.path(), &["node", "-e", server]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "listening\n");
+        assert!(Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{signal}");
+    }
+}
+
+#[tokio::test]
 async fn exit_code_arguments_and_environment_are_the_commands_own() {
     let database = TestDatabase::empty().await;
     let folder = tempfile::tempdir().unwrap();

@@ -34,6 +34,14 @@ async fn a_plan_tells_for_how_many_boots_in_a_row_a_rule_had_nothing_to_do_and_w
         assert_eq!(found.last.as_ref().unwrap().boot, first);
     }
 
+    let say = || {
+        let said = plinth().args(["plan", "--blocks"]).arg(folder.path()).env("DATABASE_URL", &database.url).output().unwrap();
+        String::from_utf8(said.stdout).unwrap()
+    };
+    let sentence =
+        format!("rule {BRIDGE}: safe to remove: nothing to do in the last {} boots in a row, since ", Evidence::ENOUGH);
+    assert!(say().contains(&sentence), "{}", say());
+
     // One forgotten insert, and the count starts again. The ledger names the row.
     database.client().await.batch_execute(FORGOTTEN).await.unwrap();
     host.boot().await.unwrap();
@@ -45,10 +53,6 @@ async fn a_plan_tells_for_how_many_boots_in_a_row_a_rule_had_nothing_to_do_and_w
     assert!(found.sentence().starts_with("not safe to remove: it was not without work in the last boot"), "{}", found.sentence());
 
     // The command says so too, before and after the file is gone, and so does the boot that records it.
-    let say = || {
-        let said = plinth().args(["plan", "--blocks"]).arg(folder.path()).env("DATABASE_URL", &database.url).output().unwrap();
-        String::from_utf8(said.stdout).unwrap()
-    };
     let sentence = format!("rule {BRIDGE}: not safe to remove: it was not without work in the last boot");
     assert!(say().contains(&sentence), "{}", say());
     std::fs::remove_file(folder.path().join(format!("{BRIDGE}.wasm"))).unwrap();

@@ -379,7 +379,7 @@ async fn case_24_health_tells_block_and_seconds_while_a_boot_runs_and_no_request
     let ready = request(&service.health, "GET", "/ready", &[], None).unwrap();
     assert_eq!((ready.status, ready.json().as_str()), (503, Some("booting")));
     assert!(request(&service.api, "GET", "/health", &[], None).is_err(), "the API does not listen yet");
-    assert!(sent.load(Ordering::Relaxed) > 100, "there is load");
+    service.until("there is load", |_| sent.load(Ordering::Relaxed) > 100);
     assert_eq!(answered.load(Ordering::Relaxed), 0, "nobody was answered before the boot was complete");
     customer.batch_execute("rollback").await.unwrap();
     service.until("it serves", |service| {
@@ -506,6 +506,23 @@ async fn a_signal_ends_the_boot_and_later_the_service_in_order() {
     let mut serving = service(&database).env("API_TICK_SECONDS", "1").ready();
     serving.until("the scheduler looked", |service| service.said().contains("tick"));
     assert_eq!(serving.stop().code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_scheduler_that_cannot_look_says_why_and_looks_again_while_the_service_serves() {
+    let database = TestDatabase::production_like().await;
+    let mut service = service(&database).env("API_TICK_SECONDS", "1").ready();
+    let client = database.client().await;
+    client.batch_execute("alter table capabilities rename to elsewhere").await.unwrap();
+    let why = "the scheduler could not look error=db error: ERROR: relation \"capabilities\" does not exist";
+    service.until("it says so", |service| service.said().contains(why));
+    assert_eq!(request(&service.health, "GET", "/ready", &[], None).unwrap().status, 200);
+    service.get("/schedule/counts").with(503);
+    client.batch_execute("alter table elsewhere rename to capabilities").await.unwrap();
+    let looked = |service: &Service| service.said().matches(": tick ").count();
+    let before = looked(&service);
+    service.until("it looks again", |service| looked(service) > before);
+    service.get("/schedule/counts").with(200);
 }
 
 /// Reads one request as a collector does, and answers it: its head and its body.

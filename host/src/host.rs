@@ -6,7 +6,7 @@ use crate::{
     error::BootError,
     events::{Event, Progress, Teller},
     ledger::{Ledger, ROLE},
-    load::{Bundle, Carried, Components, Digest, Keys, LoadError, LockFile},
+    load::{Bundle, Carried, Component, Components, Digest, Keys, LoadError, LockFile},
     lock::LockMode,
     plan::{Baseline, Preview},
     report::{Rehearsal, Report},
@@ -457,7 +457,8 @@ impl Host {
             let carried = Components::from_carried(carried, self.limits.component_bytes, self.trusted_keys())?;
             all = all.and(carried)?;
         }
-        self.check_lock(all.iter().map(|component| (&*component.manifest.id, component.digest)))?;
+        let origin = |id: &str| all.iter().find(|one| *one.manifest.id == *id).map_or_else(String::new, Component::origin);
+        self.check_lock(all.iter().map(|component| (&*component.manifest.id, component.digest)), origin)?;
         Ok(all)
     }
 
@@ -466,13 +467,17 @@ impl Host {
     }
 
     /// Holds ids and digests against the lock file, if there is to be one.
-    pub(crate) fn check_lock<'a>(&self, blocks: impl Iterator<Item = (&'a str, Digest)>) -> Result<(), LoadError> {
+    pub(crate) fn check_lock<'a>(
+        &self,
+        blocks: impl Iterator<Item = (&'a str, Digest)>,
+        origin: impl Fn(&str) -> String,
+    ) -> Result<(), LoadError> {
         let (name, text) = match &self.lock {
             None => return Ok(()),
             Some(Lock::File(path)) => (path.display().to_string(), std::fs::read_to_string(path).map(Cow::Owned)),
             Some(Lock::Text(text)) => ("the lock file that the program carries".to_owned(), Ok(Cow::Borrowed(&**text))),
         };
-        LockFile::read(&name, text)?.check(&name, blocks)
+        LockFile::read(&name, text)?.check(&name, blocks, origin)
     }
 
     /// The folder that all blocks come from, if they do.

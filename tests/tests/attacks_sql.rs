@@ -286,7 +286,11 @@ async fn an_error_text_with_a_secret_in_it() {
     for (statement, sqlstate, shown) in [
         ("insert into t (id, email) select 3, email from t where id = 101", "23505", "t (t_email_key)"),
         ("select email::integer from t where id = 101", "22P02", "invalid input syntax for type integer: \"…\""),
-        ("insert into t (id, email) select 2, 'the other ' || email from t where id = 101", "23503", "COMMIT"),
+        (
+            "insert into t (id, email) select 2, 'the other ' || email from t where id = 101",
+            "23503",
+            "put off to the block's end",
+        ),
         ("do $$ begin perform email::integer from t where id = 101; end $$", "22P02", "invalid input syntax"),
     ] {
         for asked in [false, true] {

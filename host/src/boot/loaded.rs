@@ -88,7 +88,7 @@ impl Listed {
             return Ok(Listed { digest: loaded.digest.clone(), blocks, listing: None, loaded: OnceLock::from(loaded) });
         };
         let index = listing.index();
-        host.check_lock(index.entries.iter().map(|entry| (&*entry.id, entry.digest)))?;
+        host.check_lock(index.entries.iter().map(|entry| (&*entry.id, entry.digest)), |_| listing.origin())?;
         let problems = missing(host, index.entries.iter().map(|entry| &*entry.id));
         if !problems.is_empty() {
             return Err(PlanError(problems).into());

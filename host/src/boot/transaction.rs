@@ -280,7 +280,8 @@ impl<'a> Transaction<'a> {
                 let deferred = error.code().is_some_and(|code| code.code().starts_with("23"));
                 let doing =
                     if deferred { "what was put off to the block's end" } else { "what the block did cannot be measured" };
-                return Err(self.broken(ReportError::of_host(&error, doing)));
+                let error = ReportError::of_end(&error, doing, self.boot.host.shows_values);
+                return Err(self.broken(error));
             }
         };
         let touched = Touched::read(&sets, 2);

@@ -20,6 +20,14 @@ impl Listing {
         }
     }
 
+    /// Where it is, for errors.
+    pub(crate) fn origin(&self) -> String {
+        match self {
+            Listing::Bundle(bundle) => bundle.name().to_owned(),
+            Listing::Folder(known) => known.folder().display().to_string(),
+        }
+    }
+
     /// The blocks themselves; none if what is kept of a folder cannot be read.
     pub(crate) fn components(&self, most_bytes: u64, keys: Option<&Keys>) -> Result<Option<Components>, LoadError> {
         match self {

@@ -41,23 +41,28 @@ impl LockFile {
         if lock.version == VERSION { Ok(lock) } else { Err(Problem::NoLock(format!("version {} is not known", lock.version))) }
     }
 
-    /// Holds a set of blocks against it, ids and digests: all differences at once.
-    pub(crate) fn check<'a>(&self, name: &str, blocks: impl Iterator<Item = (&'a str, Digest)>) -> Result<(), LoadError> {
+    /// Holds a set of blocks against it, ids and digests: all differences at once. `origin` tells where a block came from.
+    pub(crate) fn check<'a>(
+        &self,
+        name: &str,
+        blocks: impl Iterator<Item = (&'a str, Digest)>,
+        origin: impl Fn(&str) -> String,
+    ) -> Result<(), LoadError> {
         let mut locked: BTreeMap<&str, &Locked> = self.block.iter().map(|block| (&*block.id, block)).collect();
         let mut problems = Vec::new();
         for (id, digest) in blocks {
             let found = digest.to_string();
             match locked.remove(id) {
-                None => problems.push(Problem::NotLocked { id: id.to_owned() }),
+                None => problems.push((origin(id), Problem::NotLocked { id: id.to_owned() })),
                 Some(block) if block.digest != found => {
-                    let (id, locked) = (block.id.clone(), block.digest.clone());
-                    problems.push(Problem::LockedOtherwise { id, locked, found });
+                    let locked = block.digest.clone();
+                    problems.push((origin(id), Problem::LockedOtherwise { id: id.to_owned(), locked, found }));
                 }
                 Some(_) => {}
             }
         }
-        problems.extend(locked.into_keys().map(|id| Problem::LockedAndGone { id: id.to_owned() }));
-        let problems: Vec<_> = problems.into_iter().map(|problem| (name.to_owned(), problem)).collect();
+        let gone = locked.into_keys().map(|id| (name.to_owned(), Problem::LockedAndGone { id: id.to_owned() }));
+        problems.extend(gone);
         if problems.is_empty() { Ok(()) } else { Err(LoadError(problems)) }
     }
 }
@@ -108,12 +113,12 @@ mod tests {
         let lock = LockFile::parse(&set.lock_file()).unwrap();
         assert_eq!(lock.block[0].team.as_deref(), Some("a \"b\""));
         assert_eq!(lock.block[0].provides.len(), 1);
-        lock.check("plinth.lock", ids(&set)).unwrap();
-        let error = lock.check("plinth.lock", ids(&components(&["b", "c"]))).unwrap_err().to_string();
+        lock.check("plinth.lock", ids(&set), str::to_owned).unwrap();
+        let error = lock.check("plinth.lock", ids(&components(&["b", "c"])), str::to_owned).unwrap_err().to_string();
         assert!(error.contains("c is not in the lock file") && error.contains("plinth.lock: names a,"), "{error}");
         let mut other = lock.clone();
         other.block[0].digest = "00".into();
-        assert!(other.check("plinth.lock", ids(&set)).unwrap_err().to_string().contains("00"));
+        assert!(other.check("plinth.lock", ids(&set), str::to_owned).unwrap_err().to_string().contains("00"));
     }
 
     #[test]

@@ -119,6 +119,10 @@ impl Seen {
 }
 
 impl Known {
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The blocks; none if what is kept of them cannot be read.
     pub(crate) fn components(&self) -> Option<Components> {
         let manifest = |span: Span| serde_json::from_slice(span.of(&self.bodies)?).ok();

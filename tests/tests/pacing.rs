@@ -70,8 +70,8 @@ async fn a_backfill_waits_for_a_streaming_standby_that_falls_behind_and_makes_it
         "select count(*) = 1 and bool_and(replay_lsn = pg_current_wal_lsn()) from pg_stat_replication where state = 'streaming'";
     until(&url, streams).await;
 
-    // What a batch of 200 rows writes is more than this.
-    let limits = Limits { replica_lag_bytes: 8 << 10, ..Limits::default() };
+    // What a few batches write is more than this.
+    let limits = Limits { replica_lag_bytes: 256 << 10, ..Limits::default() };
     let host = Host::new(plinth::Database::from_url(&url).unwrap()).cache(plinth_tests::cache());
     let host = host.folder(guests(&["fills"]).keep()).limits(limits);
     let mut events = host.events();
@@ -82,7 +82,7 @@ async fn a_backfill_waits_for_a_streaming_standby_that_falls_behind_and_makes_it
     let mut size = FIRST;
     loop {
         let (number, _, next) = batch(&mut events).await;
-        assert!(number <= 3, "three batches write more than the standby may be behind: after one of {size} rows, {next}");
+        assert!(number <= 6, "the standby is far behind by now: after a batch of {size} rows, {next}");
         if next <= size / 2 {
             break;
         }
@@ -135,9 +135,6 @@ async fn a_batch_that_somebody_waits_for_lets_them_through_and_the_next_is_small
     assert_eq!(value(&client, "select n from large where id = 1").await.as_deref(), Some("1"), "it came after the batch");
     let (number, rows, next) = batch(&mut events).await;
     assert_eq!((number, rows, next), (1, FIRST, FIRST / 2));
-    // Nobody waits any more, and batches of this size are fast.
-    let (number, _, next) = batch(&mut events).await;
-    assert!(number == 2 && next > FIRST / 2, "batch {number}, then {next} rows");
     let report = booting.await.unwrap().unwrap();
     assert_eq!(report.block("fills").unwrap().outcome, Outcome::Applied);
     assert_eq!(value(&client, "select min(n) || ' ' || max(n) from large").await.as_deref(), Some("1 1"));

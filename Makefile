@@ -14,7 +14,7 @@ CARGO ?= cargo
 WASM_TARGET_DIR := $(CURDIR)/target/wasm
 PACKAGE := $(CURDIR)/target/postgres
 
-.PHONY: help run test unit invariant alone packaged bundled container lint format blocks guests generic postgres bench campaign pooler toolchains clean browser
+.PHONY: help run test unit invariant alone packaged bundled container lint format blocks guests generic postgres bench campaign pooler languages toolchains clean browser
 
 help: ## Tell the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -25,7 +25,7 @@ run: blocks generic postgres ## The tour: data as in production, two boots, a ru
 
 test: unit invariant alone packaged bundled toolchains ## Everything: unit tests, cases, attacks, the real command, two PostgreSQLs, both toolchains
 
-unit: blocks guests generic postgres pooler browser
+unit: blocks guests generic postgres pooler browser languages
 	$(CARGO) build --locked --workspace
 	$(CARGO) test --locked --workspace
 
@@ -36,6 +36,10 @@ invariant: blocks generic postgres ## The service's own check, on production-lik
 # A pgbouncer for the tests. Where there is none to be had, they say that they were skipped and why.
 pooler:
 	@tests/pooler.sh >/dev/null || [ $$? -eq 3 ]
+
+# A block that is not in Rust. Where there is no C compiler for it to be had, its test says so.
+languages:
+	tests/languages/build.sh
 
 campaign: blocks guests generic postgres ## Kills, cuts, crashes and crowds of replicas by the hundred, with their figures
 	$(CARGO) build --locked --workspace --bin plinth --bin campaign
@@ -71,6 +75,7 @@ lint: container ## Formatting, clippy without warnings, documentation, container
 	$(CARGO) fmt --all --check --manifest-path blocks/Cargo.toml
 	$(CARGO) fmt --all --check --manifest-path sdk/sql/Cargo.toml
 	$(CARGO) fmt --all --check --manifest-path tests/guests/Cargo.toml
+	$(CARGO) fmt --all --check --manifest-path tests/languages/Cargo.toml
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked -p plinth --no-default-features -- -D warnings
 	CARGO_TARGET_DIR=$(WASM_TARGET_DIR) $(CARGO) clippy --locked --manifest-path blocks/Cargo.toml --workspace -- -D warnings
@@ -83,6 +88,7 @@ format: ## Format everything
 	$(CARGO) fmt --all --manifest-path blocks/Cargo.toml
 	$(CARGO) fmt --all --manifest-path sdk/sql/Cargo.toml
 	$(CARGO) fmt --all --manifest-path tests/guests/Cargo.toml
+	$(CARGO) fmt --all --manifest-path tests/languages/Cargo.toml
 
 blocks: ## Build the blocks into target/blocks, a file per id
 	blocks/build.sh blocks target/blocks block_ --locked

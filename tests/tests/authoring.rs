@@ -1,10 +1,11 @@
 //! A block, written and tested alone: `plinth new`, `plinth build`, `plinth test`.
 
-use plinth_tests::{blocks, guest, guests, plinth, root};
+use plinth_tests::{blocks, campaign, guest, guests, plinth, root};
 use serde_json::Value;
 use std::{
-    path::Path,
-    process::{Command, Output},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 fn said(output: &Output) -> String {
@@ -173,6 +174,123 @@ fn wrong_paths_are_usage() {
     let output = plinth().args(["new", "Bad Id", "--kind", "rule"]).current_dir(empty.path()).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(said(&output).contains("is no block id"), "{}", said(&output));
+}
+
+/// `plinth test` of the service's blocks, while it runs.
+struct Testing {
+    child: Child,
+    /// Where its blocks' folders are.
+    temporary: tempfile::TempDir,
+}
+
+/// A process below another one, and what it was started with.
+struct Process {
+    id: u32,
+    words: Vec<String>,
+}
+
+impl Testing {
+    /// Starts it, and waits until hosts of its own are at work on its server.
+    fn start() -> (Testing, Vec<Process>) {
+        let temporary = tempfile::tempdir().unwrap();
+        let mut command = plinth();
+        command.arg("test").arg(root().join("blocks")).arg("--components").arg(blocks()).env("TMPDIR", temporary.path());
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let testing = Testing { child, temporary };
+        let until = Instant::now() + Duration::from_secs(120);
+        loop {
+            let below = below(testing.child.id());
+            if below.iter().any(Process::is_server) && below.iter().any(Process::is_host) {
+                return (testing, below);
+            }
+            assert!(Instant::now() < until, "no host of its own began to work");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Its end, with nothing left: no process, no folder.
+    fn ended(self, before: &[Process]) -> Output {
+        let output = self.child.wait_with_output().unwrap();
+        let left = || before.iter().filter(|process| process.lives()).map(|process| process.words.join(" ")).collect::<Vec<_>>();
+        let until = Instant::now() + Duration::from_secs(30);
+        while !left().is_empty() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(left().is_empty(), "{:?}", left());
+        let folders: Vec<PathBuf> = before.iter().flat_map(Process::folders).collect();
+        assert!(folders.len() >= 3, "the server's data and socket, and a host's socket: {folders:?}");
+        for folder in folders {
+            assert!(!folder.exists(), "{} was left behind", folder.display());
+        }
+        assert_eq!(std::fs::read_dir(self.temporary.path()).unwrap().count(), 0, "folders of blocks were left behind");
+        output
+    }
+}
+
+impl Process {
+    fn is_server(&self) -> bool {
+        self.words.first().is_some_and(|program| program.ends_with("/postgres")) && self.words.iter().any(|word| word == "-D")
+    }
+
+    fn is_host(&self) -> bool {
+        self.words.get(1).is_some_and(|word| word == "run")
+    }
+
+    fn lives(&self) -> bool {
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", self.id)).unwrap_or_default();
+        state.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+    }
+
+    /// The temporary folders that its words name.
+    fn folders(&self) -> Vec<PathBuf> {
+        let words = self.words.iter().map(|word| word.replace("%2F", "/"));
+        let at = |word: &str| Some(word[word.find("/tmp/plinth-").or(word.find("/dev/shm/plinth-"))?..].to_owned());
+        let end = |path: String| path.split(['&', ' ']).next().unwrap_or_default().to_owned();
+        words.filter(|word| word.contains("plinth-")).filter_map(|word| at(&word)).map(|path| PathBuf::from(end(path))).collect()
+    }
+}
+
+/// The processes that a process started, and those that they started.
+fn below(parent: u32) -> Vec<Process> {
+    let mut parents = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(id) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
+        let state = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let parent = state.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)?.parse::<u32>().ok());
+        parents.extend(parent.map(|parent| (id, parent)));
+    }
+    let mut found = vec![parent];
+    let mut place = 0;
+    while let Some(id) = found.get(place).copied() {
+        found.extend(parents.iter().filter(|(_, parent)| *parent == id).map(|(child, _)| *child));
+        place += 1;
+    }
+    let words = |id: u32| {
+        let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+    };
+    found.into_iter().skip(1).map(|id| Process { id, words: words(id) }).collect()
+}
+
+#[test]
+fn a_test_that_is_interrupted_leaves_nothing_behind() {
+    for signal in ["INT", "TERM"] {
+        let (testing, processes) = Testing::start();
+        // To the command alone, as a build server sends it; a terminal sends it to the hosts, too.
+        campaign::signal(signal, testing.child.id());
+        let output = testing.ended(&processes);
+        assert_eq!(output.status.code(), Some(130), "{signal}: {}", said(&output));
+        assert!(output.stdout.is_empty() && said(&output).contains("interrupted"), "{}", said(&output));
+    }
+}
+
+#[test]
+fn a_server_that_dies_in_the_middle_fails_the_test_and_leaves_nothing_behind() {
+    let (testing, processes) = Testing::start();
+    campaign::kill(processes.iter().find(|process| process.is_server()).unwrap().id);
+    let output = testing.ended(&processes);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(output.stdout.is_empty() && said(&output).contains("the server of the tests is gone"), "{}", said(&output));
 }
 
 /// The whole way, in a folder that knows nothing of this repository but where the SDK is.

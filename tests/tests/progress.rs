@@ -149,3 +149,61 @@ async fn case_24_a_health_endpoint_can_tell_at_any_moment_where_the_boot_is() {
     assert!(matches!(seen.last(), Some(Event::Finished { state: BootState::Complete, error: None })), "{seen:?}");
     assert_eq!(seen.iter().filter(|event| matches!(event, Event::Statement { block, .. } if block == "three_writes")).count(), 7);
 }
+
+/// What a program writes to its terminal. Its standard output is no terminal.
+fn on_a_terminal(mut command: std::process::Command) -> (std::process::ExitStatus, String, String) {
+    let size = nix::pty::Winsize { ws_row: 24, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
+    let pty = nix::pty::openpty(&size, None).unwrap();
+    let child = command.env("TERM", "xterm").stderr(pty.slave).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    // The command holds the terminal's other end, which has to be closed for this one to come to its end.
+    drop(command);
+    let mut terminal = std::fs::File::from(pty.master);
+    let shown = std::thread::spawn(move || {
+        let mut shown = Vec::new();
+        // Linux ends it with an error of its own.
+        let _ = std::io::Read::read_to_end(&mut terminal, &mut shown);
+        String::from_utf8_lossy(&shown).into_owned()
+    });
+    let output = child.wait_with_output().unwrap();
+    (output.status, String::from_utf8(output.stdout).unwrap(), shown.join().unwrap())
+}
+
+#[tokio::test]
+async fn a_backfill_shows_a_bar_on_a_terminal_and_nothing_in_a_log() {
+    let database = TestDatabase::empty().await;
+    let sql = "create table large (id bigint primary key, n integer not null default 0); create sequence begun;
+               insert into large select i from generate_series(1, 100000) i; analyze large";
+    database.client().await.batch_execute(sql).await.unwrap();
+    let blocks = guests(&["fills"]);
+    let command = |application: &str| {
+        let mut command = plinth();
+        command.args(["run", "--format", "json", "--application", application, "--database-url", &database.url, "--blocks"]);
+        command.arg(blocks.path());
+        command
+    };
+    let first = command("on_a_terminal");
+    let (status, said, shown) = tokio::task::spawn_blocking(|| on_a_terminal(first)).await.unwrap();
+    assert!(status.success(), "{shown}");
+    let report: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(report["blocks"][0]["rows"]["public.large"]["updated"], 100_000, "what is for programs has no bar in it");
+    // A part of the bar, how much of the whole, and what is said of it.
+    let drawn: Vec<&str> = shown.split('\r').filter(|line| line.contains("fills: ")).collect();
+    assert!(
+        drawn.iter().any(|line| line.contains('█') && line.contains(" % fills: ") && line.contains(" batches, the next of ")),
+        "{shown:?}"
+    );
+    assert!(drawn.iter().all(|line| line.contains(" left")), "{shown:?}");
+    let percents =
+        drawn.iter().filter_map(|line| line.split(" %").next()?.rsplit(' ').next()?.parse::<u32>().ok()).collect::<Vec<_>>();
+    assert!(
+        percents.len() == drawn.len() && percents.is_sorted() && percents.iter().all(|percent| *percent <= 100),
+        "{percents:?}"
+    );
+    assert!(shown.trim_end_matches(['\r', '\n']).ends_with("\u{1b}[2K"), "it is taken away at the end: {shown:?}");
+
+    database.client().await.batch_execute("update large set n = 0").await.unwrap();
+    let output = command("in_a_log").output().unwrap();
+    assert!(output.status.success());
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!log.contains('█') && !log.contains('\u{1b}'), "{log:?}");
+}

@@ -1,6 +1,6 @@
 //! Every value crosses the boundary and back without loss: the guest `echo` reads rows and inserts them again under the negative
-//! id. What goes in is written as SQL text and what comes out is compared as SQL text, both by the server: the codec under test
-//! has no part in that.
+//! id; the guest `bulk_copies` reads them in bulk and puts them into another table. What goes in is written as SQL text and what
+//! comes out is compared as SQL text, both by the server: the codec under test has no part in that.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use plinth_tests::{TestDatabase, connect, guests, texts};
@@ -273,31 +273,96 @@ fn arrays(of: &Tested) -> Text {
         .boxed()
 }
 
-/// A table that the guest echoes, and everything around it.
+/// A table that a guest echoes, and everything around it.
 struct Echo {
     runtime: Runtime,
     database: TestDatabase,
     columns: Vec<String>,
+    /// The table that rows are read from, the one that they are written to, and how a row is found there.
+    from: &'static str,
+    to: &'static str,
+    found: &'static str,
     folder: TempDir,
+}
+
+/// The type of a column that values of a type are written to in bulk, and how the server shows them there as what they were: `@` is
+/// the column. What has no case in the contract goes through text, and an array of what only this database has loses that name.
+fn kept_in_bulk(of: &str) -> (&str, String) {
+    const CASES: [&str; 21] = [
+        "boolean",
+        "smallint",
+        "integer",
+        "bigint",
+        "oid",
+        "real",
+        "double precision",
+        "numeric",
+        "text",
+        "varchar",
+        "char",
+        "name",
+        "bytea",
+        "uuid",
+        "date",
+        "time",
+        "timestamp",
+        "timestamptz",
+        "interval",
+        "json",
+        "jsonb",
+    ];
+    match of {
+        "int2vector" => return ("smallint[]", "array_to_string(@, ' ')".to_owned()),
+        "oidvector" => return ("oid[]", "array_to_string(@, ' ')".to_owned()),
+        "positive[]" => return ("integer[]", format!("@::{of}::text")),
+        "label[]" => return ("varchar[]", format!("@::{of}::text")),
+        "amount[]" => return ("numeric[]", format!("@::{of}::text")),
+        "\"char\"" => return ("text", "@".to_owned()),
+        "\"char\"[]" => return ("text[]", "@::text".to_owned()),
+        "mood" | "elsewhere.shade" | "positive" | "label" | "amount" => return (of, "@::text".to_owned()),
+        _ => {}
+    }
+    let element = of.trim_end_matches("[]");
+    match CASES.contains(&element.split('(').next().unwrap()) {
+        true => (of, "@::text".to_owned()),
+        false => (if of.ends_with("[]") { "text[]" } else { "text" }, format!("@::{of}::text")),
+    }
 }
 
 impl Echo {
     /// A database with the table: a column of each type, `integer` or `integer[]`.
     fn new(types: &[String]) -> Echo {
+        let columns: String = types.iter().enumerate().map(|(place, of)| format!(", c{place} {of}")).collect();
+        let made = format!("create table echo (id integer primary key{columns})");
+        let (runtime, database) = Echo::database(&made);
+        let folder = guests(&["echo"]);
+        Echo { runtime, database, columns: types.to_vec(), from: "echo", to: "echo", found: "b.id = -a.id", folder }
+    }
+
+    /// The same, in bulk: two tables.
+    fn in_bulk(types: &[String]) -> Echo {
+        let table = |kept: fn(&str) -> &str| -> String {
+            types.iter().enumerate().map(|(place, of)| format!(", c{place} {}", kept(of))).collect()
+        };
+        let made = format!(
+            "create table source (id integer primary key{}); create table target (id integer primary key{})",
+            table(|of| of),
+            table(|of| kept_in_bulk(of).0)
+        );
+        let (runtime, database) = Echo::database(&made);
+        let folder = guests(&["bulk_copies"]);
+        Echo { runtime, database, columns: types.to_vec(), from: "source", to: "target", found: "b.id = a.id", folder }
+    }
+
+    fn database(made: &str) -> (Runtime, TestDatabase) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let database = runtime.block_on(async {
             let database = TestDatabase::empty().await;
-            let columns: String = types.iter().enumerate().map(|(place, of)| format!(", c{place} {of}")).collect();
             let set = format!("alter database {} set timezone = 'America/St_Johns'", database.name);
-            database
-                .client()
-                .await
-                .batch_execute(&format!("{MADE} create table echo (id integer primary key{columns}); {set}"))
-                .await
-                .unwrap();
+            database.client().await.batch_execute(&format!("{MADE} {made}; {set}")).await.unwrap();
             database
         });
-        Echo { runtime, database, columns: types.to_vec(), folder: guests(&["echo"]) }
+        (runtime, database)
     }
 
     /// Settings of the database, for all later connections.
@@ -314,24 +379,28 @@ impl Echo {
         let wrong = |error: &dyn ToString| TestCaseError::fail(error.to_string());
         self.runtime.block_on(async {
             let client = connect(&self.database.url).await;
-            let mut insert = "truncate echo".to_owned();
+            let (from, to, found) = (self.from, self.to, self.found);
+            let mut insert = format!("truncate {from}; truncate {to}");
             for (id, row) in rows.iter().enumerate() {
                 let fields: String = row.iter().map(|field| format!(", {}", field.as_deref().map_or("null".to_owned(), quoted))).collect();
-                insert.push_str(&format!("; insert into echo values ({}{fields})", id + 1));
+                insert.push_str(&format!("; insert into {from} values ({}{fields})", id + 1));
             }
             // What the database does not take is no value: the fault is this file's.
             client.batch_execute(&insert).await.unwrap_or_else(|error| panic!("{error:?}\n{insert}"));
             let booted = self.database.host().application(application).folder(self.folder.path()).boot().await;
             let report = booted.map_err(|error| wrong(&error))?;
-            prop_assert_eq!(report.blocks[0].rows["public.echo"].inserted, rows.len() as u64);
+            prop_assert_eq!(report.blocks[0].rows[&format!("public.{to}")].inserted, rows.len() as u64);
             // As the server prints it when nothing is left out.
             let exact = "set extra_float_digits = 3; set intervalstyle = 'postgres'; set datestyle = 'ISO, YMD'; set bytea_output = 'hex'";
             client.batch_execute(exact).await.map_err(|error| wrong(&error))?;
-            let fields: Vec<String> =
-                self.columns.iter().enumerate().map(|(place, of)| format!("({}, a.c{place}::text, b.c{place}::text)", quoted(of))).collect();
+            let shown = |of: &str| if to == "target" { kept_in_bulk(of).1 } else { "@::text".to_owned() };
+            let field = |(place, of): (usize, &String)| {
+                format!("({}, a.c{place}::text, {})", quoted(of), shown(of).replace('@', &format!("b.c{place}")))
+            };
+            let fields: Vec<String> = self.columns.iter().enumerate().map(field).collect();
             let query = format!(
                 "select format('%s: %L became %L', v.type, v.was, v.became)
-                 from echo a left join echo b on b.id = -a.id cross join lateral (values {}) v (type, was, became)
+                 from {from} a left join {to} b on {found} cross join lateral (values {}) v (type, was, became)
                  where a.id > 0 and (b.id is null or v.was is distinct from v.became)",
                 fields.join(", ")
             );
@@ -374,6 +443,20 @@ fn a_value_of_every_type_comes_back_as_it_was() {
 fn an_array_of_every_type_comes_back_with_its_nulls_dimensions_and_bounds() {
     let types = types();
     let echo = Echo::new(&types.iter().map(|of| format!("{}[]", of.name)).collect::<Vec<_>>());
+    check(rows(types.iter().map(arrays).collect(), 5), &echo, 48);
+}
+
+#[test]
+fn a_value_of_every_type_makes_the_way_in_bulk_as_it_was() {
+    let types = types();
+    let echo = Echo::in_bulk(&types.iter().map(|of| of.name.to_owned()).collect::<Vec<_>>());
+    check(rows(types.iter().map(|of| of.values.clone()).collect(), 8), &echo, 48);
+}
+
+#[test]
+fn an_array_of_every_type_makes_the_way_in_bulk_with_its_nulls_dimensions_and_bounds() {
+    let types = types();
+    let echo = Echo::in_bulk(&types.iter().map(|of| format!("{}[]", of.name)).collect::<Vec<_>>());
     check(rows(types.iter().map(arrays).collect(), 5), &echo, 48);
 }
 

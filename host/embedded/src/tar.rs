@@ -21,7 +21,7 @@ pub(super) enum Modes {
 
 /// Unpacks into a folder that is there, and returns what was made.
 pub(super) fn unpack(packed: &[u8], to: &Path, modes: Modes) -> io::Result<Vec<PathBuf>> {
-    let mut archive = ruzstd::decoding::StreamingDecoder::new(packed).map_err(io::Error::other)?;
+    let mut archive = zstd::Decoder::with_buffer(packed)?;
     let mut header = [0_u8; BLOCK];
     let mut made = Vec::new();
     loop {

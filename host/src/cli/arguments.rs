@@ -110,7 +110,7 @@ pub(super) enum Command {
     New(super::new::NewArguments),
     /// Test a block alone, on a PostgreSQL of its own: run, run again without effect, kills, two at once, effects against the manifest
     Test(super::test::TestArguments),
-    /// Make a component of a file with SQL, without any toolchain
+    /// Make a component of a file with SQL, without any toolchain; or give one that was made in another language its manifest
     Pack(super::pack::PackArguments),
     /// Build the components of a block's crate, or of a folder of crates
     Build(super::build::BuildArguments),

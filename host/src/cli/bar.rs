@@ -1,7 +1,7 @@
 //! A bar on standard error while a backfill runs. Only on a terminal: a log has lines.
 
 use crate::{Event, Host};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use std::io::{self, IsTerminal};
 use tokio::{sync::broadcast::error::RecvError, task::JoinHandle};
 
@@ -45,15 +45,15 @@ impl Bar {
     /// Takes it away.
     pub(super) async fn end(self) {
         if let Some(task) = self.0 {
-            // The last event takes it away, if there was time for it.
-            tokio::task::yield_now().await;
             task.abort();
+            // Dropped with its task, unless the last event took it away before.
+            let _ = task.await;
         }
     }
 }
 
 fn bar(sized: bool) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(RATE));
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(RATE)).with_finish(ProgressFinish::AndClear);
     let form = if sized { "{bar:30} {percent:>3} % {msg}, {eta} left" } else { "{spinner} {msg}, {per_sec}" };
     // The form is right, and without one there is a plain bar.
     if let Ok(style) = ProgressStyle::with_template(form) {

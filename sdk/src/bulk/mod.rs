@@ -4,11 +4,11 @@
 //! [`Db::write_bulk`] collects rows and puts them into a table by COPY, a few megabytes at a time. Fields are decoded and encoded where
 //! they are used, so that a million rows cost about what they cost in a native program. Other statements may be sent in between.
 //!
-//! ```no_run
+//! ```
 //! use plinth_block::prelude::*;
 //!
 //! fn copy(db: &Db) -> Result<u64> {
-//!     let mut rows = db.read_bulk("select id, slug, price_cents from capabilities where price_cents > $1", &[&100])?;
+//!     let mut rows = db.read_bulk("select id, slug, price_cents from capabilities where id > $1", &[&100])?;
 //!     let mut prices = db.write_bulk("prices", &["id", "slug", "cents"])?;
 //!     while let Some(row) = rows.next()? {
 //!         let (id, slug, cents): (i64, &str, Option<i32>) = (row.get(0)?, row.get(1)?, row.get(2)?);
@@ -16,6 +16,15 @@
 //!     }
 //!     Ok(prices.finish()?)
 //! }
+//! # plinth_test::example(
+//! #     "create table capabilities (id bigint, slug text, price_cents int); create table prices (id bigint, slug text, cents int);
+//! #      insert into capabilities values (100, 'a', 1), (101, 'b', null), (102, 'c', 3)",
+//! #     |db| {
+//! #         assert_eq!(copy(db)?, 2);
+//! #         assert_eq!(db.query::<i32>("select cents from prices order by id", &[])?, [0, 3]);
+//! #         Ok(())
+//! #     },
+//! # );
 //! ```
 //!
 //! A type that has no case in the contract is read as text. It cannot be written, except for an enum's label: put its text into a column

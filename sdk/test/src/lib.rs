@@ -46,6 +46,7 @@
 #![allow(clippy::panic, reason = "a test that fails says so by a panic")]
 
 mod backfill;
+mod bulk;
 #[cfg(feature = "component")]
 mod component;
 mod database;

@@ -1,11 +1,12 @@
 //! A block's database without WebAssembly: the same statements, sent from this process.
 
-use crate::ran::Failed;
+use crate::{bulk, ran::Failed};
 use plinth_block::{
     Backend, BackendSavepoint, Level, SqlError,
-    types::{Column, ContractError, ContractRows, DatabaseError, Refusal, Value, ValueError},
+    bulk::BackendCursor,
+    types::{BulkColumn, Column, ContractError, ContractRows, DatabaseError, Refusal, Value, ValueError},
 };
-use plinth_values::{Raw, decode, is_native, parameters, type_name};
+use plinth_values::{Parameter, Raw, decode, is_native, parameters, type_name};
 use postgres::{
     Client,
     error::ErrorPosition,
@@ -41,31 +42,38 @@ pub(crate) struct Native {
     pub(crate) client: Rc<RefCell<Client>>,
     pub(crate) told: Rc<Told>,
     savepoints: Rc<Cell<u32>>,
+    cursors: Rc<Cell<u32>>,
 }
 
 impl Native {
     pub(crate) fn new(client: Rc<RefCell<Client>>) -> Native {
-        Native { client, told: Rc::default(), savepoints: Rc::default() }
+        Native { client, told: Rc::default(), savepoints: Rc::default(), cursors: Rc::default() }
     }
 
-    fn run<T>(&self, statement: &str, params: &[Value], send: Send<T>) -> Result<T, SqlError> {
-        self.told.statements.borrow_mut().push(statement.to_owned());
-        let done = self.try_run(statement, params, send);
+    /// Sends something, and remembers the first failure.
+    pub(crate) fn noted<T>(&self, send: impl FnOnce(&mut Client) -> Result<T, SqlError>) -> Result<T, SqlError> {
+        let done = send(&mut self.client.borrow_mut());
         if let Err(error) = &done {
             self.told.failed.borrow_mut().get_or_insert_with(|| error.clone());
         }
         done
     }
 
-    fn try_run<T>(&self, statement: &str, params: &[Value], send: Send<T>) -> Result<T, SqlError> {
-        let mut client = self.client.borrow_mut();
-        let prepared = client.prepare(statement).map_err(|error| told(&error))?;
-        let values: Vec<_> = params.iter().cloned().map(from_contract).collect();
-        let fitted =
-            parameters(&values, prepared.params()).map_err(|misfit| value_error(misfit.parameter, None, misfit.message))?;
-        let params: Vec<&(dyn ToSql + Sync)> = fitted.iter().map(|param| param as &(dyn ToSql + Sync)).collect();
-        send(&mut client, &prepared, &params)
+    fn run<T>(&self, statement: &str, params: &[Value], send: Send<T>) -> Result<T, SqlError> {
+        self.told.statements.borrow_mut().push(statement.to_owned());
+        self.noted(|client| {
+            let prepared = client.prepare(statement).map_err(|error| told(&error))?;
+            let fitted = fitted(params, prepared.params())?;
+            let params: Vec<&(dyn ToSql + Sync)> = fitted.iter().map(|param| param as &(dyn ToSql + Sync)).collect();
+            send(client, &prepared, &params)
+        })
     }
+}
+
+/// Parameters as the statement wants them.
+pub(crate) fn fitted(params: &[Value], wanted: &[Type]) -> Result<Vec<Parameter>, SqlError> {
+    let values: Vec<_> = params.iter().cloned().map(from_contract).collect();
+    parameters(&values, wanted).map_err(|misfit| value_error(misfit.parameter, None, misfit.message))
 }
 
 type Send<T> = fn(&mut Client, &postgres::Statement, &[&(dyn ToSql + Sync)]) -> Result<T, SqlError>;
@@ -113,6 +121,26 @@ impl Backend for Native {
     fn log(&self, level: Level, message: &str) {
         self.told.journal.borrow_mut().push(format!("{level:?}: {message}").to_lowercase());
     }
+
+    fn bulk_cursor(&self, statement: &str, params: &[Value]) -> Result<Box<dyn BackendCursor>, SqlError> {
+        let number = self.cursors.get();
+        self.cursors.set(number + 1);
+        self.told.statements.borrow_mut().push(statement.to_owned());
+        self.noted(|client| bulk::declare(client, number, statement, params)).map(|opened| bulk::cursor(self, opened))
+    }
+
+    fn bulk_describe(&self, table: &str, columns: &[String]) -> Result<Vec<BulkColumn>, SqlError> {
+        self.noted(|client| bulk::describe(client, table, columns))
+    }
+
+    fn bulk_copy(&self, table: &str, columns: &[String], rows: &[u8]) -> Result<u64, SqlError> {
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        let statement = bulk::statement(table, columns);
+        self.told.statements.borrow_mut().push(statement.clone());
+        self.noted(|client| bulk::copy(client, &statement, rows))
+    }
 }
 
 struct Step {
@@ -156,7 +184,7 @@ fn is_read(of: &Type) -> bool {
     }
 }
 
-fn value_error(parameter: Option<u32>, column: Option<String>, message: String) -> SqlError {
+pub(crate) fn value_error(parameter: Option<u32>, column: Option<String>, message: String) -> SqlError {
     ContractError::Value(ValueError { parameter, column, message, extra: Vec::new() }).into()
 }
 

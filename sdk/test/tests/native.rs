@@ -299,3 +299,83 @@ fn fixtures_run_once_and_each_test_has_its_own_copy() {
     );
     assert!(matches!((inserted(1).inserted, deleted(1).deleted), (1, 1)));
 }
+
+/// Rows in bulk, as in a component: a cursor with a parameter, a statement in between, COPY, its effects.
+#[test]
+fn rows_go_in_bulk_without_a_component() {
+    struct Doubles;
+    described!(Doubles, "migration", "writes = [\"doubled.*\", \"stock.pieces\"]");
+    impl Migration for Doubles {
+        fn apply(db: &Db) -> Result<Outcome> {
+            let mut rows = db.read_bulk("select id, pieces, mood, tags from stock where id > $1 order by id;", &[&10])?;
+            let mut doubled = db.write_bulk("doubled", &["id", "mood", "pieces", "tags"])?;
+            let mut count = 0;
+            while let Some(row) = rows.next()? {
+                count += 1;
+                if count == 5 {
+                    // The cursor sees what there was when it was opened.
+                    db.execute("update stock set pieces = 0", &[])?;
+                }
+                let pieces = row.get::<Option<i32>>(1)?.map(|pieces| pieces * 2);
+                doubled.row((row.get::<i32>(0)?, row.get::<&str>(2)?, pieces, row.get::<Value>(3)?))?;
+            }
+            Ok(Outcome::Done(Some(doubled.finish()?.to_string())))
+        }
+        fn verify(_: &Db) -> Result<Checks> {
+            Ok(Checks::new())
+        }
+    }
+    let database = TestDatabase::empty();
+    database.execute(
+        "create type mood as enum ('glad', 'sad');
+         create table stock (id int primary key, pieces int, mood mood, tags text[]);
+         insert into stock select i, nullif(i % 7, 0), (array['glad', 'sad'])[1 + i % 2]::mood, array['a', null, i::text]
+         from generate_series(1, 2510) i;
+         create table doubled (like stock)",
+    );
+    let ran = database.apply::<Doubles>();
+    assert_eq!((ran.rows["doubled"], ran.rows["stock"]), (inserted(2500), updated(2510)));
+    assert_eq!(ran.outcome, Outcome::Done(Some("2500".to_owned())));
+    assert!(ran.statements.iter().any(|sql| sql.starts_with("copy \"doubled\"")), "{:?}", ran.statements);
+    let sum = "select sum(id) || ' ' || sum(pieces) || ' ' || count(*) filter (where tags[3] = id::text and tags[2] is null
+               and mood::text = case id % 2 when 0 then 'glad' else 'sad' end) from doubled";
+    let expected =
+        (11..=2510).sum::<i32>().to_string() + " " + &(11..=2510).map(|i| i % 7 * 2).sum::<i32>().to_string() + " 2500";
+    assert_eq!(database.value(sum), Some(expected));
+}
+
+#[test]
+fn what_the_server_has_against_rows_in_bulk_fails_the_block_although_it_was_swallowed() {
+    struct Twice;
+    described!(Twice, "migration", "writes = [\"stock.*\"]");
+    impl Migration for Twice {
+        fn apply(db: &Db) -> Result<Outcome> {
+            let mut rows = db.write_bulk("stock", &["id"])?;
+            rows.row((1,))?;
+            match rows.finish() {
+                Err(error) if error.sqlstate() == Some("23505") => done(),
+                other => Err(Error::message(format!("{other:?}"))),
+            }
+        }
+        fn verify(_: &Db) -> Result<Checks> {
+            Ok(Checks::new())
+        }
+    }
+    let database = stock();
+    let failed = database.try_apply::<Twice>().unwrap_err();
+    assert!(failed.to_string().contains("stock_pkey"), "{failed}");
+    // What has no binary format is told, by its column.
+    struct Addresses;
+    described!(Addresses, "migration", "");
+    impl Migration for Addresses {
+        fn apply(db: &Db) -> Result<Outcome> {
+            db.read_bulk("select 1, '10.0.0.1'::inet as at", &[])?;
+            done()
+        }
+        fn verify(_: &Db) -> Result<Checks> {
+            Ok(Checks::new())
+        }
+    }
+    let failed = database.try_apply::<Addresses>().unwrap_err().to_string();
+    assert!(failed.contains("column at") && failed.contains("cast it with ::text"), "{failed}");
+}

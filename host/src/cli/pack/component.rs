@@ -33,11 +33,17 @@ pub(super) fn packed(generic: &[u8], manifest: &str, room: &[u8]) -> anyhow::Res
         push_section(&mut out, section.id, &contents);
     }
     ensure!(found, "it has no place for statements");
+    Ok(described(&out, manifest))
+}
+
+/// The component with a manifest.
+pub(super) fn described(component: &[u8], manifest: &str) -> Vec<u8> {
+    let mut out = component.to_vec();
     let mut custom = Vec::new();
     push_bytes(&mut custom, SECTION.as_bytes());
     custom.extend_from_slice(manifest.as_bytes());
     push_section(&mut out, CUSTOM, &custom);
-    Ok(out)
+    out
 }
 
 struct Section<'a> {

@@ -8,7 +8,7 @@ mod subject;
 mod told;
 mod trial;
 
-use super::print;
+use super::{print, signal};
 use crate::Components;
 use clap::{Args, ValueEnum};
 use stage::Stage;
@@ -59,7 +59,11 @@ pub(super) async fn test(arguments: TestArguments) -> u8 {
         }
     };
     let told = match run(found, arguments.jobs).await {
-        Ok(told) => told,
+        Ok(Some(told)) => told,
+        Ok(None) => {
+            print::error("interrupted");
+            return super::INTERRUPTED;
+        }
         Err(error) => {
             print::error(&format!("{error:#}"));
             return super::FAILED;
@@ -89,8 +93,10 @@ fn found(arguments: &TestArguments) -> anyhow::Result<(Vec<Subject>, Components)
     Ok((all, candidates))
 }
 
-async fn run((subjects, candidates): (Vec<Subject>, Components), jobs: Option<usize>) -> anyhow::Result<Told> {
+/// Tests the blocks; none if it was told to stop meanwhile. Nothing is left behind either way.
+async fn run((subjects, candidates): (Vec<Subject>, Components), jobs: Option<usize>) -> anyhow::Result<Option<Told>> {
     let started = Instant::now();
+    let mut stopped = tokio::spawn(signal::told_to_stop());
     let jobs = jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into)).max(1);
     let (stage, candidates) = (Arc::new(Stage::new(jobs).await?), Arc::new(candidates));
     let mut tests = JoinSet::new();
@@ -99,9 +105,21 @@ async fn run((subjects, candidates): (Vec<Subject>, Components), jobs: Option<us
         tests.spawn(trial::test(stage.clone(), subject, candidates.clone()));
     }
     let mut blocks: Vec<Tested> = Vec::new();
-    while let Some(tested) = tests.join_next().await {
-        blocks.push(tested?);
-    }
+    let cut_short = loop {
+        let why = tokio::select! {
+            tested = tests.join_next() => match tested {
+                Some(tested) => {
+                    blocks.push(tested?);
+                    continue;
+                }
+                None => break None,
+            },
+            _ = &mut stopped => Ok(None),
+            log = stage.lost() => Err(anyhow::anyhow!("the server of the tests is gone; it said last:\n{log}")),
+        };
+        tests.shutdown().await;
+        break Some(why);
+    };
     blocks.sort_by_key(|block| order.iter().position(|id| *id == block.id));
     let told = Told {
         passed: blocks.iter().all(|block| block.passed),
@@ -109,8 +127,6 @@ async fn run((subjects, candidates): (Vec<Subject>, Components), jobs: Option<us
         server: stage.version(),
         blocks,
     };
-    if let Some(stage) = Arc::into_inner(stage) {
-        tokio::task::spawn_blocking(|| stage.stop()).await?;
-    }
-    Ok(told)
+    stage::stop(stage).await?;
+    cut_short.unwrap_or(Ok(Some(told)))
 }

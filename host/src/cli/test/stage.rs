@@ -17,12 +17,17 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::sync::{Barrier, Semaphore, SemaphorePermit};
+use tokio::sync::{Barrier, Notify, Semaphore, SemaphorePermit};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 /// How long a host may take that is to do a block's work. Its own deadlines end it long before.
 const PATIENCE: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(2);
+/// What a host loses at most to what may pass. Its server does not restart.
+const RETRY_FOR: Duration = Duration::from_secs(5);
+
+/// Lines of the server's log in an error.
+const LINES: usize = 5;
 
 /// What a host says, in the folder of its proxy.
 const REPORT: &str = "report.json";
@@ -34,6 +39,8 @@ pub(super) struct Stage {
     /// At most so many steps at once, since each has a database of its own.
     turns: Semaphore,
     number: AtomicU32,
+    /// Told when the server does not answer.
+    lost: Notify,
 }
 
 /// How a host in a process of its own ended.
@@ -55,12 +62,37 @@ impl Ended {
     }
 }
 
+/// A host in a process of its own. It does not outlive this value.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Ends the server, once nobody uses it any more.
+pub(super) async fn stop(mut stage: Arc<Stage>) -> anyhow::Result<()> {
+    let stage = loop {
+        match Arc::try_unwrap(stage) {
+            Ok(stage) => break stage,
+            // What a test had begun ends a moment after it.
+            Err(used) => stage = used,
+        }
+        tokio::time::sleep(POLL).await;
+    };
+    // It was a temporary one: what goes wrong now is nobody's loss.
+    tokio::task::spawn_blocking(move || stage.server.stop().ok()).await?;
+    Ok(())
+}
+
 impl Stage {
     pub(super) async fn new(jobs: usize) -> anyhow::Result<Stage> {
         let start = || Server::builder().in_memory(true).durable(false).setting("max_connections", "200").start();
         let server = tokio::task::spawn_blocking(start).await??;
         let cache = std::env::var_os("PLINTH_CACHE").map(PathBuf::from).or_else(|| crate::cli::arguments::cache("compiled"));
-        Ok(Stage { server, cache, turns: Semaphore::new(jobs), number: AtomicU32::new(0) })
+        Ok(Stage { server, cache, turns: Semaphore::new(jobs), number: AtomicU32::new(0), lost: Notify::new() })
     }
 
     /// Waits for a turn.
@@ -68,10 +100,25 @@ impl Stage {
         Ok(self.turns.acquire().await?)
     }
 
-    /// Ends the server.
-    pub(super) fn stop(self) {
-        // It was a temporary one: what goes wrong now is nobody's loss.
-        let _ = self.server.stop();
+    /// Waits until the server does not answer any more, and returns what it said last.
+    pub(super) async fn lost(&self) -> String {
+        self.lost.notified().await;
+        self.server.log_tail(LINES)
+    }
+
+    async fn connect(&self, database: &str) -> anyhow::Result<Client> {
+        match tokio_postgres::connect(&self.server.url(database), NoTls).await {
+            Ok((client, connection)) => {
+                tokio::spawn(connection);
+                Ok(client)
+            }
+            Err(error) => {
+                if error.as_db_error().is_none() {
+                    self.lost.notify_one();
+                }
+                Err(anyhow::anyhow!(crate::database_reason(&error)))
+            }
+        }
     }
 
     /// The server's version, for people.
@@ -85,7 +132,7 @@ impl Stage {
     }
 
     async fn admin(&self, statement: &str) -> anyhow::Result<()> {
-        let admin = connect(&self.server.url("postgres")).await?;
+        let admin = self.connect("postgres").await?;
         for attempt in 1.. {
             match admin.batch_execute(statement).await {
                 Ok(()) => break,
@@ -114,20 +161,20 @@ impl Stage {
 
     /// Runs statements.
     pub(super) async fn execute(&self, database: &str, sql: &str) -> anyhow::Result<()> {
-        let client = connect(&self.server.url(database)).await?;
+        let client = self.connect(database).await?;
         client.batch_execute(sql).await.map_err(|error| anyhow::anyhow!(crate::database_reason(&error)))
     }
 
     /// The rows of a query, as text.
     pub(super) async fn rows<const N: usize>(&self, database: &str, query: &str) -> anyhow::Result<Vec<[String; N]>> {
-        let client = connect(&self.server.url(database)).await?;
+        let client = self.connect(database).await?;
         rows(&client, query).await
     }
 
     /// Everything in a database but the ledger.
     pub(super) async fn snapshot(&self, database: &str) -> anyhow::Result<Snapshot> {
         let [prepare, ask] = Snapshot::statements(&ledger().schema);
-        let client = connect(&self.server.url(database)).await?;
+        let client = self.connect(database).await?;
         client.batch_execute(&prepare).await?;
         Ok(Snapshot::read(rows::<3>(&client, &ask).await?))
     }
@@ -151,7 +198,7 @@ impl Stage {
     /// A host in this process.
     pub(super) fn host(&self, database: &str, components: &Path) -> anyhow::Result<Host> {
         // The data is the author's own.
-        let host = Host::new(Database::from_url(&self.server.url(database))?).show_values().folder(components);
+        let host = Host::new(Database::from_url(&self.server.url(database))?).show_values().folder(components).retry_for(RETRY_FOR);
         Ok(match &self.cache {
             Some(cache) => host.cache(cache),
             None => host,
@@ -194,12 +241,12 @@ impl Stage {
     }
 
     async fn one(&self, command: &str, database: &str, components: &Path, proxy: &Proxy) -> anyhow::Result<Ended> {
-        let mut child = self.spawn(command, database, components, proxy)?;
+        let Running(child) = &mut Running(self.spawn(command, database, components, proxy)?);
         tokio::select! {
             () = proxy.kept() => child.kill()?,
-            () = ended(&mut child) => {}
+            () = ended(child) => {}
         }
-        let code = tokio::task::spawn_blocking(move || child.wait()).await??.code();
+        let code = child.wait()?.code();
         // Files and no pipes: what nobody reads while the host runs must not hold it up.
         let said = |file| std::fs::read(proxy.folder().join(file)).unwrap_or_default();
         Ok(Ended {
@@ -220,6 +267,9 @@ impl Stage {
             Some(cache) => host.arg("--cache").arg(cache),
             None => host.arg("--no-cache"),
         };
+        if command == "run" {
+            host.arg("--retry-for").arg(RETRY_FOR.as_secs().to_string());
+        }
         // What the user set for hosts of his own is not meant for these.
         for (variable, _) in std::env::vars_os() {
             if variable.as_encoded_bytes().starts_with(b"PLINTH_") || variable.as_encoded_bytes().starts_with(b"PG") {
@@ -277,13 +327,6 @@ pub(super) fn told(error: BootError) -> anyhow::Error {
         Some(hint) => anyhow::anyhow!("{failure}: {hint}"),
         None => anyhow::anyhow!(failure),
     }
-}
-
-async fn connect(url: &str) -> anyhow::Result<Client> {
-    let (client, connection) =
-        tokio_postgres::connect(url, NoTls).await.map_err(|error| anyhow::anyhow!(crate::database_reason(&error)))?;
-    tokio::spawn(connection);
-    Ok(client)
 }
 
 async fn rows<const N: usize>(client: &Client, query: &str) -> anyhow::Result<Vec<[String; N]>> {

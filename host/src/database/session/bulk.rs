@@ -317,9 +317,11 @@ fn listed(columns: &[String]) -> Option<String> {
     (!columns.is_empty()).then(|| columns.iter().map(|column| name(column)).collect::<Vec<_>>().join(", "))
 }
 
-/// A column of a cursor. What has no case in the contract was cast to text.
+/// A column of a cursor. What has no case in the contract was cast to text. An array's elements are of what they are made of, which
+/// every database has: of a domain, or of a vector of the catalog's.
 fn of_cursor(name: &str, of: &Type) -> BulkColumn {
     let encoded_as = match (is_native(of), base(of).kind()) {
+        (true, Kind::Array(element)) => format!("_{}", type_name(base(element))),
         (true, _) => type_name(base(of)),
         (false, Kind::Array(_)) => type_name(&Type::TEXT_ARRAY),
         (false, _) => type_name(&Type::TEXT),

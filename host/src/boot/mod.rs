@@ -125,7 +125,7 @@ async fn attempt(host: &Host, listed: &Arc<Listed>, connection: Arc<Connection>,
     let opened = async {
         let blocks = roles::connection_of_blocks(host, &connection).await?;
         let (plan, record, sandbox) = open(host, loaded, &connection, &blocks, &held, &known).await?;
-        let questions = questions(host, &blocks, &held).await?;
+        let questions = questions(host, &connection, &blocks, &held).await?;
         Ok((blocks, plan, record, sandbox, questions))
     };
     let opened = tokio::select! {
@@ -206,13 +206,17 @@ async fn open(
 }
 
 /// The host's questions, prepared for the blocks' session if it is that and nobody else's.
-async fn questions(host: &Host, blocks: &Connection, held: &Held) -> Result<Questions, BootError> {
+async fn questions(host: &Host, ours: &Connection, blocks: &Connection, held: &Held) -> Result<Questions, BootError> {
     if held.mode() == Mode::Lease || !blocks.is_at(&host.database) {
         return Ok(Questions::plain());
     }
     let unprepared =
         |source| BootError::Ledger(LedgerError::Database { schema: host.ledger.schema.clone(), doing: "asked for", source });
-    Questions::prepare(blocks, &settings_alone(host), STILL_THERE_IN_SESSION).await.map_err(unprepared)
+    // A role of the blocks' own cannot ask who the runner is.
+    let token = Some(held.token()).filter(|_| std::ptr::eq(blocks, ours));
+    let fences = token.map(|token| (token.still(), token.fence()));
+    let (still, fence) = fences.as_ref().map_or(("select", "select"), |(still, fence)| (still, fence));
+    Questions::prepare(blocks, &settings_alone(host), STILL_THERE_IN_SESSION, (still, fence)).await.map_err(unprepared)
 }
 
 impl Boot<'_> {

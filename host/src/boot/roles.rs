@@ -60,17 +60,19 @@ impl Boot<'_> {
     pub(super) async fn admitted(&self, statements: &str) -> Result<String, ReportError> {
         let token = match &self.record.token {
             Some(token) if self.walled() => token,
-            _ => return Ok(format!("{}; {statements}", self.record.fence())),
+            _ => return Ok(format!("{}; {statements}", self.questions.fence(self.record.fence()))),
         };
         let no_secret = || ReportError::new(crate::report::ErrorClass::Connection, "the system has no randomness for a secret");
         let secret = Secret::new().ok_or_else(no_secret)?;
-        let told = self.ours.send(&token.admits(&secret)).await;
+        // Nobody needs it after a crash.
+        let admits = format!("begin; set local synchronous_commit = off; {}; commit", token.admits(&secret));
+        let told = self.ours.send(&admits).await;
         told.map_err(|error| ReportError::of_host(&error, "the ledger cannot be told the block's secret"))?;
         Ok(token.as_host(&secret, statements))
     }
 
     /// At the begin of a block's transaction: fails if another runner took over. A role of the blocks' own cannot ask; COMMIT does.
     pub(super) fn still(&self) -> String {
-        if self.walled() { "select".to_owned() } else { self.record.still() }
+        if self.walled() { "select".to_owned() } else { self.questions.still(self.record.still()) }
     }
 }

@@ -190,6 +190,9 @@ impl<'a> Begun<'a> {
 
 /// Compiles a block, unless it is compiled. On a thread that may wait, so that a boot that is told to stop stops meanwhile.
 pub(super) async fn compiled(boot: &Boot<'_>, component: &Component) -> Result<(), ReportError> {
+    if boot.sandbox.is_ready(component) {
+        return Ok(());
+    }
     let (sandbox, block) = (boot.sandbox.clone(), component.clone());
     let compiling = tokio::task::spawn_blocking(move || sandbox.block(&block).map(drop));
     match compiling.await {

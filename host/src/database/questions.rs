@@ -4,7 +4,7 @@
 
 use super::{
     Connection,
-    around::around_query,
+    around::{HOST_PATH, around_query},
     name,
     objects::objects_query,
     simple::{ResultSets, text},
@@ -15,6 +15,8 @@ use std::borrow::Cow;
 const AROUND: &str = "plinth_around";
 const TOUCH: &str = "plinth_touched";
 const OBJECTS: &str = "plinth_objects";
+const STILL: &str = "plinth_still";
+const FENCE: &str = "plinth_fence";
 
 /// The host's questions, as this session takes them.
 #[derive(Clone, Copy, Debug)]
@@ -28,25 +30,48 @@ impl Questions {
         Questions { prepared: false }
     }
 
-    /// Prepares them, once for a session, which `session` sets up. Under the settings that blocks run under: a plan is made for a search
-    /// path.
+    /// Prepares them for a session, which `session` sets up; with what fails at the begin of a block's transaction, and before its
+    /// COMMIT, if another runner took over. Each under the settings that it is asked under: a plan is made for a search path.
     pub(crate) async fn prepare(
         connection: &Connection,
         settings: &str,
         session: &str,
+        (still, fence): (&str, &str),
     ) -> Result<Questions, tokio_postgres::Error> {
         let prepare = |called: &str, question: &str| format!("prepare {} as {question}", name(called));
-        let all = [prepare(AROUND, &around_query(true)), prepare(TOUCH, TOUCHED), prepare(OBJECTS, &objects_query(None, false))];
-        if !connection.is_asked() {
-            connection.send(&format!("begin; {settings}; {}; commit; {session}", all.join("; "))).await?;
-            connection.asked();
-        }
+        let all = [
+            "begin".to_owned(),
+            prepare(STILL, still),
+            settings.to_owned(),
+            prepare(AROUND, &around_query(true)),
+            prepare(TOUCH, TOUCHED),
+            prepare(OBJECTS, &objects_query(None, false)),
+            HOST_PATH.to_owned(),
+            prepare(FENCE, fence),
+            "commit".to_owned(),
+            session.to_owned(),
+        ];
+        // Another runner's token, of a backfill before this one.
+        let forget = [STILL, AROUND, TOUCH, OBJECTS, FENCE].map(|called| format!("deallocate {}; ", name(called))).concat();
+        let forget = if connection.is_asked() { forget } else { String::new() };
+        connection.send(&(forget + &all.join("; "))).await?;
+        connection.asked();
         Ok(Questions { prepared: true })
     }
 
     /// Whether they are prepared: then the session is ours alone, and has what it needs for its life.
     pub(crate) fn are_prepared(self) -> bool {
         self.prepared
+    }
+
+    /// Fails, at the begin of a block's transaction, if another runner took over: what `plain` asks.
+    pub(crate) fn still(self, plain: String) -> String {
+        if self.prepared { execute(STILL) } else { plain }
+    }
+
+    /// The same before COMMIT.
+    pub(crate) fn fence(self, plain: String) -> String {
+        if self.prepared { execute(FENCE) } else { plain }
     }
 
     /// How the transaction and the session stand.

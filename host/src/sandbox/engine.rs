@@ -43,10 +43,12 @@ const KEPT: usize = 32 << 20;
 
 /// What was compiled, oldest first. A slot is filled by whoever comes first; who comes second waits for that.
 #[derive(Default)]
-struct Kept(VecDeque<(Digest, Arc<OnceLock<Result<Component, String>>>)>);
+struct Kept(VecDeque<(Digest, Slot)>);
+
+type Slot = Arc<OnceLock<Result<Component, String>>>;
 
 impl Kept {
-    fn slot(&mut self, of: &Digest) -> Arc<OnceLock<Result<Component, String>>> {
+    fn slot(&mut self, of: &Digest) -> Slot {
         if let Some((_, slot)) = self.0.iter().find(|(digest, _)| digest == of) {
             return slot.clone();
         }
@@ -58,7 +60,7 @@ impl Kept {
     /// Drops the oldest that are one too many, and what could not be compiled.
     fn tidy(&mut self) {
         self.0.retain(|(_, slot)| !matches!(slot.get(), Some(Err(_))));
-        let size = |slot: &OnceLock<Result<Component, String>>| match slot.get() {
+        let size = |slot: &Slot| match slot.get() {
             Some(Ok(component)) => {
                 let code = component.image_range();
                 (code.end as usize).saturating_sub(code.start as usize)
@@ -107,6 +109,11 @@ impl Sandbox {
 
     pub(super) fn linker(&self) -> &Linker<Guest> {
         &self.linker
+    }
+
+    /// Whether a block need not be waited for.
+    pub(crate) fn is_ready(&self, block: &load::Component) -> bool {
+        self.kept().0.iter().any(|(digest, slot)| *digest == block.digest && slot.get().is_some())
     }
 
     /// A component's code: kept, come with it, from the cache, or compiled now. Blocks meanwhile.

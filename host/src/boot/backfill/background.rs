@@ -138,7 +138,7 @@ impl Background<'_> {
             record: Record { ledger: host.ledger.clone(), boot: self.boot.unwrap_or_default(), token },
             // A cache that cannot be trusted is refused.
             sandbox: host.sandbox()?,
-            questions: questions(host, &blocks, &held).await?,
+            questions: questions(host, connection, &blocks, &held).await?,
             started: began,
             reports: Vec::new(),
         };

@@ -50,6 +50,8 @@ pub struct Arguments {
     pub json: Option<PathBuf>,
     /// Writes the tables into the documents and draws the plots.
     pub readme: bool,
+    /// A folder to draw the plots into.
+    pub plots: Option<PathBuf>,
     pub parts: Vec<Part>,
     /// Of what takes milliseconds. What takes seconds has nine at least, or as many as this if it is fewer.
     pub rounds: usize,
@@ -70,6 +72,7 @@ impl Arguments {
         let mut read = Arguments {
             json: None,
             readme: false,
+            plots: None,
             parts: Part::ALL.to_vec(),
             rounds: 31,
             sizes: vec![10, 100, 1000, 10_000],
@@ -99,6 +102,7 @@ impl Arguments {
         match word {
             "--json" => self.json = Some(value.into()),
             "--rounds" => self.rounds = value.parse()?,
+            "--plots" => self.plots = Some(value.into()),
             "--bulk" => self.bulk = value.parse()?,
             "--first-apply" => self.first_apply = value.parse()?,
             "--replicas" => self.replicas = value.parse()?,
@@ -111,7 +115,7 @@ impl Arguments {
                     .with_context(|| format!("the parts are: {}", Part::ALL.map(Part::name).join(", ")))?;
             }
             _ => bail!(
-                "no option: --json, --readme, --only-part, --rounds, --sizes, --only, --first-apply, --bulk, --replicas, --no-fsync"
+                "no option: --json, --readme, --only-part, --rounds, --sizes, --only, --first-apply, --bulk, --replicas, --plots, --no-fsync"
             ),
         }
         Ok(())

@@ -56,7 +56,7 @@ async fn size(
     peers: &mut BTreeMap<(Subject, &'static str), Spread>,
 ) -> Result<Vec<((&'static str, &'static str), f64)>> {
     let folders = Folders::write(count, &bench.component)?;
-    let ways = ways(count, bench, &folders)?;
+    let ways = ways(count, bench, &folders).await?;
     let database = |subject: Subject| match subject {
         // A new session reads of the catalog what is there: the floor stands on the same.
         Subject::Floor | Subject::Plinth => format!("plinth_{count}"),
@@ -128,16 +128,17 @@ async fn size(
     Ok(points)
 }
 
-fn ways(count: usize, bench: &Bench, folders: &Folders) -> Result<Vec<Way>> {
-    let folder = From::Folder(folders.plinth.path().to_owned());
-    let way = |subject: Subject, title, cached| Way { subject, title, from: folder.clone(), cached };
+async fn ways(count: usize, bench: &Bench, folders: &Folders) -> Result<Vec<Way>> {
+    let way = |subject: Subject, title, from, cached| Way { subject, title, from, cached };
+    let folder = || folders.folder();
     let mut ways = vec![
-        way(Subject::Floor, "", false),
-        way(Subject::Plinth, "folder", false),
-        way(Subject::Plinth, "folder with a cache", true),
+        way(Subject::Floor, "", folder(), false),
+        way(Subject::Plinth, "bundle", folders.bundle(false).await?, false),
+        way(Subject::Plinth, "folder", folder(), false),
+        way(Subject::Plinth, "folder with a cache", folder(), true),
     ];
     if count <= MOST_OF_PEERS {
-        ways.extend([way(Subject::Sqlx, "", false), way(Subject::Refinery, "", false)]);
+        ways.extend([way(Subject::Sqlx, "", folder(), false), way(Subject::Refinery, "", folder(), false)]);
     }
     ways.retain(|way| bench.arguments.subjects.contains(&way.subject));
     Ok(ways)

@@ -2,6 +2,7 @@
 
 use crate::{
     Bench,
+    block::without_waiting,
     numbers::{All, Figure, Goal, Rounds, Spread},
     subjects::Socket,
 };
@@ -54,7 +55,7 @@ pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
 /// So many rows in a database of their own.
 pub async fn one(bench: &Bench, database: &str, rows: u64, rounds: usize, peers: bool) -> Result<Bulk> {
     let socket = &bench.socket;
-    socket.client("postgres").await?.batch_execute(&format!("create database {database}")).await?;
+    without_waiting(bench, database).await?;
     let client = socket.client(database).await?;
     let tables = format!(
         "create table bulk_source (id bigint, name text, cents integer, at timestamptz);

@@ -98,7 +98,8 @@ impl Order {
     pub async fn run(&self) -> Result<Vec<Told>> {
         let mut command = process::Command::from(self.command(&[])?);
         let output = command.stdout(Stdio::piped()).output().await?;
-        ensure!(output.status.success(), "a child failed: {}", String::from_utf8_lossy(&output.stderr));
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "a child failed: {}", complaint.lines().next().unwrap_or_default());
         Told::read(&String::from_utf8(output.stdout)?)
     }
 

@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 /// Who does it, as the table has it.
 const FLOOR: &str = "a transaction each";
 const ONE_STRING: &str = "a transaction each, in one string";
+const NOT_WAITING: &str = "a transaction each, in one string, not waiting for the disk";
 const SQLX: &str = "sqlx 0.9";
 const REFINERY: &str = "refinery 0.10";
 const PLINTH: &str = "precompiled";
-const ALL: [&str; 5] = [FLOOR, ONE_STRING, SQLX, REFINERY, PLINTH];
+const ALL: [&str; 6] = [FLOOR, ONE_STRING, NOT_WAITING, SQLX, REFINERY, PLINTH];
 
 pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
     let count = bench.arguments.first_apply;
@@ -23,17 +24,21 @@ pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
     eprintln!("  {count} blocks, compiled for the first time …");
     let cold = fresh(bench, async |database| {
         let begin = Instant::now();
-        boot(&bench.socket, database, &From::Folder(folders.plinth.path().into()), Some(bench.cache.path())).await?;
+        boot(&bench.socket, database, &folders.folder(), Some(bench.cache.path())).await?;
         Ok(begin.elapsed())
     })
     .await?;
+    eprintln!("  a bundle with compiled code …");
+    let begin = Instant::now();
+    let bundle = folders.bundle(true).await?;
+    let compiling = begin.elapsed();
     let mut rounds = Rounds::default();
     let counted = bench.arguments.few();
     for round in 0..=counted {
         eprintln!("  round {round} of {counted} …");
         for place in 0..ALL.len() {
             let name = ALL[(round + place) % ALL.len()];
-            let took = fresh(bench, async |database| once(name, bench, database, &folders).await).await?;
+            let took = fresh(bench, async |database| once(name, bench, database, &folders, &bundle).await).await?;
             // The first warms up.
             if round > 0 {
                 rounds.add(name, took.as_secs_f64() * 1e3);
@@ -42,7 +47,7 @@ pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
     }
     let spread = |name| rounds.spread(name).context("no rounds");
     let plinth = spread(PLINTH)?;
-    for name in [FLOOR, ONE_STRING, SQLX, REFINERY] {
+    for name in [FLOOR, ONE_STRING, NOT_WAITING, SQLX, REFINERY] {
         let figure = Figure::time(2, format!("first apply of {count}, precompiled"), plinth).against(name, spread(name)?);
         all.figures.push(match name {
             FLOOR => figure.goal(Goal::AtMost(1.1)),
@@ -50,17 +55,23 @@ pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
             _ => figure,
         });
     }
-    let cold = cold.as_secs_f64() * 1e3;
-    all.figures.push(Figure::time(2, format!("first apply of {count}, compiled on the way"), Spread::once(cold)));
-    all.figures.push(Figure::time(2, "of which compiling", Spread::once((cold - plinth.median).max(0.0))));
+    for (what, took) in [("compiled on the way, from a folder", cold), ("compiled ahead: writing the bundle", compiling)] {
+        let what = format!("first apply of {count}, {what}");
+        all.figures.push(Figure::new(2, what, "s", Spread::once(took.as_secs_f64())));
+    }
     Ok(())
 }
 
 /// Something on an empty database that is gone afterwards.
 pub async fn fresh<T>(bench: &Bench, work: impl AsyncFnOnce(&str) -> Result<T>) -> Result<T> {
+    copied(bench, "template1", work).await
+}
+
+/// The same on a copy of a database that nobody is connected to.
+pub async fn copied<T>(bench: &Bench, of: &str, work: impl AsyncFnOnce(&str) -> Result<T>) -> Result<T> {
     const DATABASE: &str = "fresh";
     let admin = bench.socket.client("postgres").await?;
-    admin.batch_execute(&format!("create database {DATABASE}")).await?;
+    admin.batch_execute(&format!("create database {DATABASE} template {of}")).await?;
     admin.batch_execute("checkpoint").await?;
     let done = work(DATABASE).await;
     admin.batch_execute(&format!("drop database {DATABASE} with (force)")).await?;
@@ -68,21 +79,16 @@ pub async fn fresh<T>(bench: &Bench, work: impl AsyncFnOnce(&str) -> Result<T>) 
 }
 
 /// From after connecting.
-async fn once(name: &str, bench: &Bench, database: &str, folders: &Folders) -> Result<Duration> {
+async fn once(name: &str, bench: &Bench, database: &str, folders: &Folders, bundle: &From) -> Result<Duration> {
     let socket = &bench.socket;
     Ok(match name {
         FLOOR => floor(socket, database, folders.count).await?,
-        ONE_STRING => one_string(socket, database, folders.count).await?,
+        ONE_STRING => one_string(socket, database, folders.count, "on").await?,
+        NOT_WAITING => one_string(socket, database, folders.count, "off").await?,
         SQLX => subjects::sqlx(socket, database, folders.sqlx.path(), false).await?.run,
         REFINERY => subjects::refinery(socket, database, folders.refinery.path(), false).await?.run,
-        _ => plinth(bench, database, folders).await?,
+        _ => boot(socket, database, bundle, None).await?.0.run,
     })
-}
-
-/// With code that was compiled before.
-pub async fn plinth(bench: &Bench, database: &str, folders: &Folders) -> Result<Duration> {
-    let from = From::Folder(folders.plinth.path().into());
-    Ok(boot(&bench.socket, database, &from, Some(bench.cache.path())).await?.0.run)
 }
 
 /// What anybody would write who keeps no ledger.
@@ -98,8 +104,9 @@ async fn floor(socket: &Socket, database: &str, count: usize) -> Result<Duration
 }
 
 /// As few round trips as can be.
-async fn one_string(socket: &Socket, database: &str, count: usize) -> Result<Duration> {
+async fn one_string(socket: &Socket, database: &str, count: usize, waits: &str) -> Result<Duration> {
     let client = socket.client(database).await?;
+    client.batch_execute(&format!("set synchronous_commit = {waits}")).await?;
     let start = Instant::now();
     for number in 1..=count {
         client.batch_execute(&format!("begin; {}; commit", Migration::new(number).statement)).await?;

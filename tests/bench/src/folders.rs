@@ -1,6 +1,7 @@
 //! The same migrations for each subject.
 
 use crate::guests::{self, MIGRATION_CHECK, MIGRATION_MANIFEST, MIGRATION_STATEMENT};
+use crate::subjects::From;
 use anyhow::{Context, Result};
 use std::fs;
 use tempfile::TempDir;
@@ -53,7 +54,8 @@ impl Migration {
 /// The folders of one size.
 pub struct Folders {
     pub count: usize,
-    pub plinth: TempDir,
+    plinth: TempDir,
+    bundles: TempDir,
     pub sqlx: TempDir,
     pub refinery: TempDir,
 }
@@ -61,7 +63,13 @@ pub struct Folders {
 impl Folders {
     /// Writes `count` migrations: as copies of the component, as `0001_name.sql` and as `V1__name.sql`.
     pub fn write(count: usize, component: &[u8]) -> Result<Folders> {
-        let folders = Folders { count, plinth: TempDir::new()?, sqlx: TempDir::new()?, refinery: TempDir::new()? };
+        let folders = Folders {
+            count,
+            plinth: TempDir::new()?,
+            bundles: TempDir::new()?,
+            sqlx: TempDir::new()?,
+            refinery: TempDir::new()?,
+        };
         for number in 1..=count {
             let migration = Migration::new(number);
             let Migration { name, statement, .. } = &migration;
@@ -70,5 +78,16 @@ impl Folders {
             fs::write(folders.refinery.path().join(format!("V{number}__{name}.sql")), statement)?;
         }
         Ok(folders)
+    }
+
+    /// The components.
+    pub fn folder(&self) -> From {
+        From::Folder(self.plinth.path().to_owned())
+    }
+
+    /// The components in one file.
+    pub async fn bundle(&self, compile: bool) -> Result<From> {
+        let name = if compile { "compiled.plinth" } else { "blocks.plinth" };
+        self.folder().bundled(self.bundles.path().join(name), compile).await
     }
 }

@@ -2,15 +2,16 @@
 
 use crate::{
     Bench,
-    block::{block, native},
+    block::{block, native, without_waiting},
     bulk,
-    first_apply::{fresh, plinth},
+    first_apply::fresh,
     folders::Folders,
     guests::{self, STATEMENTS, STATEMENTS_TEXT},
     numbers::{All, Curve, Spread},
-    replicas::crowds,
+    replicas::Replicas,
     rules::Rules,
     statements::{LEDGER, List, Native},
+    subjects::boot,
 };
 use anyhow::{Context, Result};
 use std::time::Duration;
@@ -40,10 +41,11 @@ async fn first_applies(bench: &Bench, all: &mut All) -> Result<()> {
         let folders = Folders::write(count, &bench.component)?;
         let mut took = Vec::new();
         for round in 0..=ROUNDS {
-            let one = fresh(bench, async |database| plinth(bench, database, &folders).await).await?;
+            let cache = Some(bench.cache.path());
+            let one = fresh(bench, async |database| boot(&bench.socket, database, &folders.folder(), cache).await).await?;
             // The first may compile.
             if round > 0 {
-                took.push(one);
+                took.push(one.0.run);
             }
         }
         points.push((count as f64, median(took)?));
@@ -55,7 +57,7 @@ async fn first_applies(bench: &Bench, all: &mut All) -> Result<()> {
 /// Rows that a statement changes, which the host counts; and rows that pass through the block.
 async fn rows(bench: &Bench, all: &mut All) -> Result<()> {
     let database = "growth_rows";
-    bench.socket.client("postgres").await?.batch_execute(&format!("create database {database}")).await?;
+    without_waiting(bench, database).await?;
     let client = bench.socket.client(database).await?;
     client.batch_execute(&format!("create schema apart; set search_path = apart; {LEDGER}; reset search_path")).await?;
     let folder = tempfile::tempdir()?;
@@ -78,7 +80,7 @@ async fn rows(bench: &Bench, all: &mut All) -> Result<()> {
                         let application = format!("{rows} {round}");
                         (&mut block_took, block(bench, database, &application, folder.path()).await?)
                     }
-                    false => (&mut native_took, native(&bench.socket, database, &list, Native::Typed).await?),
+                    false => (&mut native_took, native(&bench.socket, database, &list, Native::Typed, "off").await?),
                 };
                 if round > 0 {
                     took.push(one);
@@ -103,11 +105,12 @@ async fn rows(bench: &Bench, all: &mut All) -> Result<()> {
 }
 
 async fn replicas(bench: &Bench, all: &mut All) -> Result<()> {
+    let replicas = Replicas::prepare(bench, "growth_replicas").await?;
     for (pending, what) in [(false, "nothing to do"), (true, "one block pending")] {
         let mut points = Vec::new();
         for crowd in [1, 2, 4, 8, 16, 32].into_iter().filter(|crowd| *crowd <= bench.arguments.replicas) {
             eprintln!("  {crowd} replicas, {what} …");
-            let crowds = crowds(bench, crowd, pending, ROUNDS).await?;
+            let crowds = replicas.crowds(bench, crowd, pending, ROUNDS).await?;
             let took = Spread::of_numbers(crowds.iter().map(|crowd| crowd.first + crowd.last)).context("no rounds")?;
             points.push((crowd as f64, took.median));
         }

@@ -23,18 +23,22 @@ pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
     };
     ensure!(version.status.success(), "valgrind does not start");
     let admin = bench.socket.client("postgres").await?;
-    let mut points = Vec::new();
-    // To digest more files than that one instruction at a time takes minutes.
-    for count in bench.arguments.sizes.iter().copied().filter(|count| *count <= MOST_OF_PEERS) {
+    let (mut bundles, mut in_folders) = (Vec::new(), Vec::new());
+    for count in bench.arguments.sizes.iter().copied() {
         eprintln!("  {count} blocks …");
         let folders = Folders::write(count, &bench.component)?;
         let database = format!("instructions_{count}");
         admin.batch_execute(&format!("create database {database}")).await?;
-        let from = From::Folder(folders.plinth.path().into());
-        adopted(&bench.socket, &database, count, &from).await?;
-        points.push((count as f64, count_in(&Order::one(&bench.socket, &database, from)).await?));
+        adopted(&bench.socket, &database, count, &folders.folder()).await?;
+        let counted = async |from| count_in(&Order::one(&bench.socket, &database, from)).await;
+        bundles.push((count as f64, counted(folders.bundle(false).await?).await?));
+        // To digest more files than that one instruction at a time takes minutes.
+        if count <= MOST_OF_PEERS {
+            in_folders.push((count as f64, counted(folders.folder()).await?));
+        }
     }
-    all.curves.push(Curve::new("blocks", "instructions, nothing to do, folder", "", points));
+    all.curves.push(Curve::new("blocks", "instructions, nothing to do, bundle", "", bundles));
+    all.curves.push(Curve::new("blocks", "instructions, nothing to do, folder", "", in_folders));
     let mut points = Vec::new();
     for count in RULES {
         eprintln!("  {count} rules …");

@@ -2,7 +2,7 @@
 //! ratios are printed, with what is to be reached.
 //!
 //!     plinth-bench [--only-part boots,first-apply,block,rules,bulk,replicas,memory,growth,instructions] [--json FILE] [--readme] [--rounds N]
-//!                  [--sizes 10,100,1000,10000] [--only plinth,sqlx] [--first-apply N] [--bulk ROWS] [--replicas N] [--no-fsync]
+//!                  [--sizes 10,100,1000,10000] [--only plinth,sqlx] [--first-apply N] [--bulk ROWS] [--replicas N] [--plots DIR] [--no-fsync]
 //!
 //! `--readme` writes the tables into README.md and docs/PERFORMANCE.md and draws docs/growth-*.svg.
 
@@ -67,7 +67,7 @@ async fn main() -> Result<()> {
         let begun = Instant::now();
         if let Err(error) = measure(*part, &bench, &mut all).await {
             // The others are worth having all the same.
-            all.skip(format!("{} could not be measured: {error:#}", part.name()));
+            all.skip(format!("{} could not be measured: {error:#}", part.name()).replace('\n', " "));
             failed.push(part.name());
         }
         eprintln!("  {:.0} s", begun.elapsed().as_secs_f64());
@@ -75,6 +75,9 @@ async fn main() -> Result<()> {
     println!("{}\n\n{}\n{}", all.said(), all.table(true), all.growth());
     if let Some(file) = &bench.arguments.json {
         fs::write(file, serde_json::to_string_pretty(&all)?).with_context(|| file.display().to_string())?;
+    }
+    if let Some(folder) = &bench.arguments.plots {
+        plot::draw(&all.curves, folder)?;
     }
     if bench.arguments.readme && failed.is_empty() {
         document(&all)?;

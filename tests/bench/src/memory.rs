@@ -22,10 +22,15 @@ pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
         let folders = Folders::write(count, &bench.component)?;
         let database = format!("memory_{count}");
         bench.socket.client("postgres").await?.batch_execute(&format!("create database {database}")).await?;
-        let folder = From::Folder(folders.plinth.path().into());
-        adopted(&bench.socket, &database, count, &folder).await?;
-        for (title, from) in [("folder", folder)] {
-            let told = several(bench, Order::one(&bench.socket, &database, from)).await?;
+        adopted(&bench.socket, &database, count, &folders.folder()).await?;
+        let cache = tempfile::tempdir()?;
+        let bundle = folders.bundle(false).await?;
+        for (title, from, cache) in [
+            ("bundle", bundle, None),
+            ("folder", folders.folder(), None),
+            ("folder with a cache", folders.folder(), Some(cache.path().to_owned())),
+        ] {
+            let told = several(bench, Order { cache, ..Order::one(&bench.socket, &database, from) }).await?;
             let spread = |part: fn(&Memory) -> u64| {
                 Spread::of_numbers(told.iter().filter_map(|told| Some(mebibytes(part(&told.last()?.after))))).context("no rounds")
             };
@@ -53,14 +58,14 @@ async fn returns(bench: &Bench, all: &mut All) -> Result<()> {
     let mut told = Vec::new();
     for round in 0..=bench.arguments.few() {
         // What runs first makes the engine, which stays.
-        let boots = [(small.plinth.path(), "small"), (large.path(), "large")];
-        let boots = boots.map(|(path, name)| Task { from: From::Folder(path.into()), application: format!("{name} {round}") });
+        let boots = [(small.folder(), "small"), (From::Folder(large.path().into()), "large")];
+        let boots = boots.map(|(from, name)| Task { from, application: format!("{name} {round}") });
         bench.socket.client(database).await?.batch_execute("drop table if exists bench_0001").await?;
         let order = Order {
             boots: boots.to_vec(),
             cache: Some(bench.cache.path().into()),
             memory: Some(ROOM),
-            ..Order::one(&bench.socket, database, From::Folder(small.plinth.path().into()))
+            ..Order::one(&bench.socket, database, small.folder())
         };
         let one = order.run().await?;
         ensure!(one.iter().all(|told| told.ran > 0), "a block did not run");
@@ -79,6 +84,8 @@ async fn returns(bench: &Bench, all: &mut All) -> Result<()> {
 }
 
 async fn several(bench: &Bench, order: Order) -> Result<Vec<Vec<Told>>> {
+    // The first fills the cache.
+    order.run().await?;
     let mut all = Vec::new();
     for _ in 0..bench.arguments.few() {
         all.push(order.run().await?);

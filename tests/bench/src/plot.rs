@@ -69,3 +69,18 @@ fn label(value: &f64) -> String {
         value => format!("{value}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_is_small_and_has_a_line_for_each_curve() {
+        let points = [1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0].map(|n| (n, n / 2.0)).to_vec();
+        let curves = ["one", "two", "three"].map(|name| Curve::new("blocks", name, "ms", points.clone()));
+        let folder = tempfile::tempdir().unwrap();
+        draw(&curves, folder.path()).unwrap();
+        let svg = std::fs::read_to_string(folder.path().join("growth-blocks.svg")).unwrap();
+        assert!(svg.len() < 30_000 && curves.iter().all(|curve| svg.contains(&curve.what)), "{} bytes", svg.len());
+    }
+}

@@ -4,7 +4,7 @@ use crate::{
     Bench,
     boots::adopted,
     child::{Order, Told},
-    first_apply::fresh,
+    first_apply::copied,
     folders::Folders,
     numbers::{All, Figure, Goal, Spread},
     subjects::From,
@@ -17,7 +17,7 @@ use tokio::{
 };
 
 /// Blocks of the set.
-const BLOCKS: usize = 100;
+const BLOCKS: usize = 1000;
 
 /// What a crowd needs, milliseconds.
 pub struct Crowd {
@@ -29,11 +29,12 @@ pub struct Crowd {
 
 pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
     let crowd = bench.arguments.replicas;
+    let replicas = Replicas::prepare(bench, "replicas").await?;
     for pending in [false, true] {
         eprintln!("  {crowd} replicas, {} …", if pending { "one block pending" } else { "nothing to do" });
-        let crowds = crowds(bench, crowd, pending, bench.arguments.few()).await?;
+        let crowds = replicas.crowds(bench, crowd, pending, bench.arguments.few()).await?;
         let spread = |part: fn(&Crowd) -> f64| Spread::of_numbers(crowds.iter().map(part)).context("no rounds");
-        let what = if pending { "one of 100 blocks pending" } else { "nothing to do with 100 blocks" };
+        let what = if pending { "one of 1000 blocks pending" } else { "nothing to do with 1000 blocks" };
         let runner = if pending { "the runner" } else { "the first" };
         all.figures.push(
             Figure::time(
@@ -49,25 +50,39 @@ pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
     Ok(())
 }
 
-/// So many crowds, one after the other.
-pub async fn crowds(bench: &Bench, crowd: usize, pending: bool, rounds: usize) -> Result<Vec<Crowd>> {
-    let folders = Folders::write(BLOCKS, &bench.component)?;
-    let more = pending.then(|| Folders::write(BLOCKS + 1, &bench.component)).transpose()?;
-    let from = From::Folder(folders.plinth.path().into());
-    let goes_on = more.as_ref().map_or_else(|| from.clone(), |more| From::Folder(more.plinth.path().into()));
-    let mut crowds = Vec::new();
-    for round in 0..=rounds {
-        let took = fresh(bench, async |database| {
-            adopted(&bench.socket, database, BLOCKS, &from).await?;
-            at_once(bench, database, &goes_on, crowd, pending).await
-        });
-        let took = took.await?;
-        // The first compiles.
-        if round > 0 {
-            crowds.push(took);
-        }
+/// What crowds boot: a bundle of a thousand blocks, and one more.
+pub struct Replicas {
+    database: &'static str,
+    done: From,
+    pending: From,
+    /// Where the bundles are.
+    _folders: [Folders; 2],
+}
+
+impl Replicas {
+    /// A database in which all but the last block is applied.
+    pub async fn prepare(bench: &Bench, database: &'static str) -> Result<Replicas> {
+        let folders = [Folders::write(BLOCKS, &bench.component)?, Folders::write(BLOCKS + 1, &bench.component)?];
+        let [done, pending] = [folders[0].bundle(false).await?, folders[1].bundle(false).await?];
+        bench.socket.client("postgres").await?.batch_execute(&format!("create database {database}")).await?;
+        adopted(&bench.socket, database, BLOCKS, &done).await?;
+        Ok(Replicas { database, done, pending, _folders: folders })
     }
-    Ok(crowds)
+
+    /// So many crowds, one after the other, each on a copy.
+    pub async fn crowds(&self, bench: &Bench, crowd: usize, pending: bool, rounds: usize) -> Result<Vec<Crowd>> {
+        let from = if pending { &self.pending } else { &self.done };
+        let mut crowds = Vec::new();
+        for round in 0..=rounds {
+            let took =
+                copied(bench, self.database, async |database| at_once(bench, database, from, crowd, pending).await).await?;
+            // The first compiles.
+            if round > 0 {
+                crowds.push(took);
+            }
+        }
+        Ok(crowds)
+    }
 }
 
 async fn at_once(bench: &Bench, database: &str, from: &From, crowd: usize, pending: bool) -> Result<Crowd> {

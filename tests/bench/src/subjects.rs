@@ -51,13 +51,22 @@ impl Socket {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum From {
     Folder(PathBuf),
+    Bundle(PathBuf),
 }
 
 impl From {
     pub fn of(&self, host: Host) -> Host {
         match self {
             From::Folder(path) => host.folder(path),
+            From::Bundle(path) => host.bundle(path),
         }
+    }
+
+    /// The same as a bundle, with compiled code in it or without.
+    pub async fn bundled(&self, file: PathBuf, compile: bool) -> Result<From> {
+        let (host, written) = (self.of(Host::new(tokio_postgres::Config::new())), file.clone());
+        tokio::task::spawn_blocking(move || host.write_bundle(&written, compile)).await??;
+        Ok(From::Bundle(file))
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) enum Turn {
         known: Known,
         /// Whether a pooler was found in between.
         pooled: bool,
+        /// Whether this set of blocks was complete before: then only rules have something to do.
+        once_complete: bool,
     },
 }
 
@@ -64,7 +66,8 @@ pub(super) async fn turn(
                     held.release().await;
                     return Ok(Turn::Joined(report));
                 }
-                return Ok(Turn::Ours { held, known: Known::read(&sets, 0), pooled: claimant.found_pooler() });
+                let once_complete = now.last().is_some_and(|last| last.digest == listed.digest);
+                return Ok(Turn::Ours { held, known: Known::read(&sets, 0), pooled: claimant.found_pooler(), once_complete });
             }
             Attempt::Busy { holder } => {
                 let now = ledger.read_look(connection.ask(&ledger.look_query()).await)?;

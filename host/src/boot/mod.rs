@@ -62,6 +62,8 @@ pub(crate) struct Boot<'a> {
     record: Record,
     sandbox: Sandbox,
     questions: Questions,
+    /// Whether this set of blocks was complete before.
+    once_complete: bool,
     started: Instant,
     reports: Vec<BlockReport>,
 }
@@ -113,12 +115,12 @@ async fn attempt(host: &Host, listed: &Arc<Listed>, connection: Arc<Connection>,
     pass.connected(&connection);
     let started = Instant::now();
     let turn = look::turn(host, listed, &connection, started).await?;
-    let (held, known, pooled) = match turn {
+    let (held, known, pooled, once_complete) = match turn {
         Turn::Nothing(mut report) | Turn::Joined(mut report) => {
             report.boot.retries = pass.retries();
             return Ok(*report);
         }
-        Turn::Ours { held, known, pooled } => (held, known, pooled),
+        Turn::Ours { held, known, pooled, once_complete } => (held, known, pooled, once_complete),
     };
     // Loaded while it was our turn to wait: see `turn`.
     let loaded = listed.loaded(host)?;
@@ -153,6 +155,7 @@ async fn attempt(host: &Host, listed: &Arc<Listed>, connection: Arc<Connection>,
         record,
         sandbox,
         questions,
+        once_complete,
         started,
         reports: Vec::new(),
     };
@@ -198,7 +201,7 @@ async fn open(
     }
     let renames: String = plan.renamed.iter().map(|(from, to)| format!("{};", ledger.rename(from, to))).collect();
     let opening = ledger.open_boot(&loaded.digest, host.build.as_deref(), &host.instance, loaded.components.len());
-    let opening = held.token().guarded(&format!("{renames} {opening}"));
+    let opening = held.token().guarded_without_waiting(&format!("{renames} {opening}"));
     let opened = connection.send(&opening).await.map_err(unwritten)?;
     let boot = opened.set_from_end(1).first().and_then(|row| row.try_get(0).ok().flatten()).and_then(|id| id.parse().ok());
     let record = Record { ledger: ledger.clone(), boot: boot.unwrap_or_default(), token: Some(held.token().clone()) };
@@ -334,7 +337,14 @@ impl Boot<'_> {
         // This statement's own round trip is one more.
         let trips = self.round_trips() + 1;
         statements.push(if more { self.record.close_for_now(state, trips) } else { self.record.close(state, trips, None) });
-        let closing = self.record.guarded(&statements.join("; "));
+        // Whoever is told that something was applied is told what is on the disk; also if a predecessor applied it that was killed.
+        let applied = self.reports.iter().any(|report| report.outcome == Outcome::Applied);
+        let statements = statements.join("; ");
+        let closing = if applied || !self.once_complete {
+            self.record.guarded(&statements)
+        } else {
+            self.record.guarded_without_waiting(&statements)
+        };
         self.ours.send(&closing).await.map_err(|source| {
             BootError::Ledger(LedgerError::Database { schema: self.record.ledger.schema.clone(), doing: "written", source })
         })?;

@@ -69,6 +69,7 @@ async fn rehearse(host: &Host, pass: &Pass) -> Result<Rehearsal, BootError> {
         record,
         sandbox,
         questions: Questions::plain(),
+        once_complete: false,
         started,
         reports: Vec::new(),
     };

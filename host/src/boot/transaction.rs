@@ -12,7 +12,7 @@ use crate::{
         around::{Around, HOST_PATH},
         effects::{COUNTERS, Counters, Effects},
         literal, name,
-        objects::{are_elsewhere, read_objects, read_youngest},
+        objects::{Objects, WROTE, wrote},
         observer::Observer,
         policy::{Phase, Policy},
         questions::{PREPARED, read_prepared},
@@ -269,12 +269,14 @@ impl<'a> Transaction<'a> {
         let questions = self.boot.questions;
         // What has to say more than most may do more than most.
         let everywhere = !self.component.manifest.allow.is_empty();
+        // A rule mostly finds nothing to do: whether it wrote anything at all is the cheaper question.
+        let rule = self.component.manifest.kind == Kind::Rule;
+        let objects = if rule { WROTE.to_owned() } else { questions.objects(self.after, everywhere) };
         // What a block puts off to COMMIT is its doing too, and is not to see the text of what the host sends with COMMIT.
         let ask = format!(
-            "{before}; set constraints all immediate; {}; {PREPARED}; {}; {}; {}",
+            "{before}; set constraints all immediate; {}; {PREPARED}; {}; {objects}; {}",
             questions.around(),
             questions.touched(),
-            questions.objects(self.after, everywhere),
             provides.query()
         );
         let sets = match self.boot.connection.send(&ask).await {
@@ -292,17 +294,21 @@ impl<'a> Transaction<'a> {
             return Err(self.broken(error));
         }
         let rows = touched.counters().since(self.running.session().counters());
-        let again = if are_elsewhere(&sets, 1) && !everywhere {
-            match self.boot.connection.send(&questions.objects(self.after, true)).await {
-                Ok(again) => Some(again),
+        let mut objects = if rule { Objects::default() } else { Objects::read(&sets, 1) };
+        let mut again = rule && wrote(&sets, 1);
+        while again || (objects.elsewhere && !everywhere) {
+            let everywhere = everywhere || objects.elsewhere;
+            match self.boot.connection.send(&questions.objects(self.after, everywhere)).await {
+                Ok(sets) => objects = Objects::read(&sets, 0),
                 Err(error) => return Err(self.broken(ReportError::of_host(&error, "what the block did cannot be measured"))),
             }
-        } else {
-            None
-        };
-        let (objects, place) = again.as_ref().map_or((&sets, 1), |again| (again, 0));
-        let youngest = read_youngest(objects, place).max(self.after);
-        let effects = Effects { rows, locks: touched.locks(ledger), objects: read_objects(objects, place, ledger), youngest };
+            again = false;
+            if everywhere {
+                break;
+            }
+        }
+        let youngest = objects.youngest().max(self.after);
+        let effects = Effects { rows, locks: touched.locks(ledger), objects: objects.changes(ledger), youngest };
         let existing = provides.read(&sets, 0);
         match self.forbidden(&effects).or_else(|| ReportError::of_provides(&self.component.manifest, &existing)) {
             Some(error) => Err(Broken { effects: Some(effects), ..self.broken(error) }),

@@ -93,34 +93,68 @@ pub(crate) fn objects_query(after: Option<u64>, everywhere: bool) -> String {
 /// The kind of the row that says that something was changed without a lock on it.
 const ELSEWHERE: &str = "elsewhere";
 
-/// Whether [`objects_query`] has to look everywhere.
-pub(crate) fn are_elsewhere(sets: &ResultSets, place: usize) -> bool {
-    sets.set_from_end(place).iter().any(|row| text(row, 0) == Some(ELSEWHERE))
+/// Whether the transaction wrote anything; it made no object if it did not.
+pub(crate) const WROTE: &str = "select pg_current_xact_id_if_assigned() is not null";
+
+/// The answer to [`WROTE`].
+pub(crate) fn wrote(sets: &ResultSets, place: usize) -> bool {
+    sets.set_from_end(place).first().and_then(|row| text(row, 0)) != Some("f")
 }
 
-/// The youngest of the transactions, or sub-transactions, that made the objects.
-pub(crate) fn read_youngest(sets: &ResultSets, place: usize) -> Option<u64> {
-    sets.set_from_end(place).iter().filter_map(|row| text(row, 4)?.parse().ok()).max()
+/// What [`objects_query`] found.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Objects {
+    /// Whether something was changed that no lock leads to: then it is to look everywhere.
+    pub(crate) elsewhere: bool,
+    found: Vec<Found>,
 }
 
-/// Reads the rows of [`objects_query`], without those of the ledger.
-pub(crate) fn read_objects(sets: &ResultSets, place: usize, ledger: &str) -> Vec<ObjectChange> {
-    let object = |row| {
-        let (kind, schema, name) = (text(row, 0)?, text(row, 1)?, text(row, 2)?);
-        let object = match (kind, schema) {
-            ("schema" | "extension", _) | (_, "public") => shown_name(name),
-            _ => shown_name(&format!("{schema}.{name}")),
+#[derive(Clone, Debug)]
+struct Found {
+    kind: String,
+    schema: String,
+    name: String,
+    created: bool,
+    made_by: Option<u64>,
+}
+
+impl Objects {
+    /// Reads the rows of [`objects_query`].
+    pub(crate) fn read(sets: &ResultSets, place: usize) -> Objects {
+        let rows = sets.set_from_end(place);
+        let found = rows.iter().filter_map(|row| {
+            Some(Found {
+                kind: text(row, 0)?.to_owned(),
+                schema: text(row, 1)?.to_owned(),
+                name: text(row, 2)?.to_owned(),
+                created: text(row, 3) == Some("t"),
+                made_by: text(row, 4).and_then(|text| text.parse().ok()),
+            })
+        });
+        Objects { elsewhere: rows.iter().any(|row| text(row, 0) == Some(ELSEWHERE)), found: found.collect() }
+    }
+
+    /// The youngest of the transactions, or sub-transactions, that made them.
+    pub(crate) fn youngest(&self) -> Option<u64> {
+        self.found.iter().filter_map(|found| found.made_by).max()
+    }
+
+    /// What was created or altered, without what is the ledger's.
+    pub(crate) fn changes(&self, ledger: &str) -> Vec<ObjectChange> {
+        let object = |found: &Found| match (found.kind.as_str(), found.schema.as_str()) {
+            ("schema" | "extension", _) | (_, "public") => shown_name(&found.name),
+            (_, schema) => shown_name(&format!("{schema}.{}", found.name)),
         };
-        (schema != ledger).then(|| ObjectChange { kind: kind.to_owned(), object, created: text(row, 3) == Some("t") })
-    };
-    let mut objects: Vec<ObjectChange> = sets.set_from_end(place).iter().filter_map(object).collect();
-    // Tables and columns first: that is what people look for.
-    let rank = |kind: &str| {
-        ["schema", "extension", "type", "table", "column", "view", "index"]
-            .iter()
-            .position(|first| *first == kind)
-            .unwrap_or(usize::MAX)
-    };
-    objects.sort_by_key(|object| rank(&object.kind));
-    objects
+        let change = |found: &Found| ObjectChange { kind: found.kind.clone(), object: object(found), created: found.created };
+        let mut objects: Vec<ObjectChange> = self.found.iter().filter(|found| found.schema != ledger).map(change).collect();
+        // Tables and columns first: that is what people look for.
+        let rank = |kind: &str| {
+            ["schema", "extension", "type", "table", "column", "view", "index"]
+                .iter()
+                .position(|first| *first == kind)
+                .unwrap_or(usize::MAX)
+        };
+        objects.sort_by_key(|object| rank(&object.kind));
+        objects
+    }
 }

@@ -126,6 +126,11 @@ impl Record {
         self.token.as_ref().map_or_else(|| "select".to_owned(), |token| token.guarded(statements))
     }
 
+    /// The same for what a crash of the server may take back.
+    pub(crate) fn guarded_without_waiting(&self, statements: &str) -> String {
+        self.token.as_ref().map_or_else(|| "select".to_owned(), |token| token.guarded_without_waiting(statements))
+    }
+
     /// Writes what blocks did.
     pub(crate) fn rows(&self, rows: &[Row<'_>]) -> String {
         if rows.is_empty() {

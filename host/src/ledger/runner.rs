@@ -114,6 +114,11 @@ impl Token {
         format!("begin; {}; {statements}; commit", self.fence())
     }
 
+    /// The same for what a crash of the server may take back: nobody was told of it, or nothing was done.
+    pub(crate) fn guarded_without_waiting(&self, statements: &str) -> String {
+        format!("begin; set local synchronous_commit = off; {}; {statements}; commit", self.fence())
+    }
+
     /// Renews a lease. No row: another runner took over.
     pub(crate) fn renew(&self) -> String {
         format!(

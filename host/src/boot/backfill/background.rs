@@ -139,6 +139,7 @@ impl Background<'_> {
             // A cache that cannot be trusted is refused.
             sandbox: host.sandbox()?,
             questions: questions(host, connection, &blocks, &held).await?,
+            once_complete: false,
             started: began,
             reports: Vec::new(),
         };

@@ -14,7 +14,7 @@ CARGO ?= cargo
 WASM_TARGET_DIR := $(CURDIR)/target/wasm
 PACKAGE := $(CURDIR)/target/postgres
 
-.PHONY: help run test unit invariant alone packaged bundled container lint format blocks guests generic postgres bench campaign pooler languages toolchains clean browser
+.PHONY: help run test unit invariant alone packaged bundled container deny lint format blocks guests generic postgres bench campaign fuzz pooler languages toolchains clean browser
 
 help: ## Tell the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -67,15 +67,22 @@ bundled: blocks generic ## The command with PostgreSQL inside, target/bundled/pl
 toolchains: ## Build a block with each of the two wasm toolchains
 	tests/toolchain.sh
 
+fuzz: postgres blocks guests ## Fuzz loading, manifests, values and the policy, a minute each; needs a C++ compiler
+	tests/fuzz/run.sh
+
+deny: ## Licences, bans, sources and advisories of all dependencies
+	tests/deny.sh
+
 container: ## Lint the container files in docs/container
 	tests/container.sh
 
-lint: container ## Formatting, clippy without warnings, documentation, container files
+lint: container deny ## Formatting, clippy without warnings, documentation, container files, dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --all --check --manifest-path blocks/Cargo.toml
 	$(CARGO) fmt --all --check --manifest-path sdk/sql/Cargo.toml
 	$(CARGO) fmt --all --check --manifest-path tests/guests/Cargo.toml
 	$(CARGO) fmt --all --check --manifest-path tests/languages/Cargo.toml
+	$(CARGO) fmt --check --manifest-path tests/fuzz/Cargo.toml
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked -p plinth --no-default-features -- -D warnings
 	CARGO_TARGET_DIR=$(WASM_TARGET_DIR) $(CARGO) clippy --locked --manifest-path blocks/Cargo.toml --workspace -- -D warnings
@@ -89,6 +96,7 @@ format: ## Format everything
 	$(CARGO) fmt --all --manifest-path sdk/sql/Cargo.toml
 	$(CARGO) fmt --all --manifest-path tests/guests/Cargo.toml
 	$(CARGO) fmt --all --manifest-path tests/languages/Cargo.toml
+	$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml
 
 blocks: ## Build the blocks into target/blocks, a file per id
 	blocks/build.sh blocks target/blocks block_ --locked

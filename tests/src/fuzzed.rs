@@ -224,7 +224,8 @@ async fn judged(client: &Client, text: &str, plain: bool) -> Result<(), String> 
     let ended = match (&sent, still) {
         // It failed, and the transaction with it: the server takes nothing more until it is rolled back.
         (Err(_), Err(error)) => error.code().is_none_or(|code| code.code() != "25P02"),
-        (Err(_), Ok(_)) => true,
+        // One that cannot be sent, with a NUL in it, ends nothing.
+        (Err(error), Ok(_)) => error.as_db_error().is_some(),
         (Ok(_), Ok(messages)) => !messages.iter().any(|message| match message {
             tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0) == transaction.as_deref(),
             _ => false,

@@ -175,6 +175,23 @@ async fn verify_full_wants_the_authority_and_the_name_and_verify_ca_only_the_aut
     }
 }
 
+/// Its certificates are read before its walls are closed; name and port are looked up by the outer process.
+#[test]
+fn an_isolated_boot_speaks_tls_over_the_sockets_that_it_is_lent() {
+    let (certificates, server) = secure();
+    let folder = plinth_tests::guests(&["panics"]);
+    let boot = |root: &str| {
+        let url = address(server, "localhost", &rooted("verify-full", &certificates.path(root)));
+        let mut command = plinth_tests::plinth();
+        command.args(["run", "--isolate", "--retry-for", "0", "--ledger-schema", "isolated", "--database-url", &url, "--blocks"]);
+        String::from_utf8(command.arg(folder.path()).output().unwrap().stderr).unwrap()
+    };
+    let reached = boot("authority.crt");
+    assert!(reached.contains("block panics failed: relation \"t\" does not exist"), "{reached}");
+    let refused = boot("other.crt");
+    assert!(refused.contains("certificate"), "{refused}");
+}
+
 /// Connects as a pool of the API's own does, and tells the protocol.
 async fn pooled(url: &str) -> Result<Option<String>, String> {
     let (config, tls) = Database::from_url(url).unwrap().for_pool().map_err(|error| error.to_string())?;

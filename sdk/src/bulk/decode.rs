@@ -174,18 +174,23 @@ fn array(wire: Wire, bytes: &[u8]) -> Result<Array, String> {
     let count = number(&mut rest)?;
     number(&mut rest)?;
     number(&mut rest)?;
+    let malformed = || "malformed array".to_owned();
+    let count = u32::try_from(count).map_err(|_| malformed())?;
     let mut dimensions = Vec::new();
-    let mut elements = usize::from(count > 0);
+    let mut elements = i32::from(count > 0);
     for _ in 0..count {
         let (length, lower_bound) = (number(&mut rest)?, number(&mut rest)?);
-        let length = u32::try_from(length).map_err(|_| "malformed array".to_owned())?;
-        elements = elements.saturating_mul(length as usize);
+        elements = elements.checked_mul(length).ok_or_else(malformed)?;
+        let length = u32::try_from(length).map_err(|_| malformed())?;
         dimensions.push(Dimension { length, lower_bound });
     }
     let element = Wire { base: wire.base, array: false };
     let mut values = Vec::new();
     for _ in 0..elements {
         values.push(Scalar::from_wire(element, field(&mut rest)?)?);
+    }
+    if !rest.is_empty() {
+        return Err(malformed());
     }
     Ok(Array { element_type: wire.base.name().to_owned(), dimensions, elements: values })
 }

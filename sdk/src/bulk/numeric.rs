@@ -63,11 +63,19 @@ pub(super) fn encode(text: &str, out: &mut Vec<u8>) -> Result<(), String> {
 pub(super) fn decode(bytes: &[u8]) -> Option<String> {
     let word = |at: usize| Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
     let (count, weight, sign, scale) = (usize::from(word(0)?), word(2)?.cast_signed(), word(4)?, usize::from(word(6)?));
+    if !bytes.len().is_multiple_of(2) {
+        return None;
+    }
     match sign {
         NAN => return Some("NaN".to_owned()),
         INFINITY => return Some("Infinity".to_owned()),
         MINUS_INFINITY => return Some("-Infinity".to_owned()),
-        _ => {}
+        0 | NEGATIVE => {}
+        _ => return None,
+    }
+    let whole = bytes.len() == 8 + 2 * count;
+    if !whole || (0..count).any(|place| word(8 + 2 * place).is_none_or(|group| group > 9_999)) {
+        return None;
     }
     let group = |place: i32| -> Option<u16> {
         match usize::try_from(place) {

@@ -86,11 +86,16 @@ pub fn decode(declared: &Type, raw: Option<&[u8]>) -> Result<Value, Unreadable> 
 fn array(element: &Type, bytes: &[u8]) -> Result<Array, Box<dyn Error + Sync + Send>> {
     use fallible_iterator::FallibleIterator;
     let array = wire::array_from_sql(bytes)?;
-    let dimensions = array
-        .dimensions()
-        .map(|dimension| Ok(Dimension { length: u32::try_from(dimension.len)?, lower_bound: dimension.lower_bound }))
-        .collect()?;
-    let elements = array.values().map(|value| value.map_or(Ok(Scalar::Null), |bytes| scalar(element, bytes))).collect()?;
+    // One after the other: to collect them would make room for as many as the bytes say there are.
+    let (mut dimensions, mut elements) = (Vec::new(), Vec::new());
+    let mut all = array.dimensions();
+    while let Some(dimension) = all.next()? {
+        dimensions.push(Dimension { length: u32::try_from(dimension.len)?, lower_bound: dimension.lower_bound });
+    }
+    let mut all = array.values();
+    while let Some(value) = all.next()? {
+        elements.push(value.map_or(Ok(Scalar::Null), |bytes| scalar(element, bytes))?);
+    }
     Ok(Array { element_type: type_name(element), dimensions, elements })
 }
 
@@ -135,4 +140,16 @@ fn interval(bytes: &[u8]) -> Result<Interval, Box<dyn Error + Sync + Send>> {
         days: wire::int4_from_sql(days)?,
         months: wire::int4_from_sql(months)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by fuzzing: room was made for them before the first was read.
+    #[test]
+    fn an_array_that_says_it_has_a_billion_elements_is_refused() {
+        let head = [1, 0, 23, 1 << 30, 1].map(i32::to_be_bytes).concat();
+        assert!(decode(&Type::INT4_ARRAY, Some(&[head, vec![0xff; 4]].concat())).is_err());
+    }
 }

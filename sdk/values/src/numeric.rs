@@ -8,6 +8,9 @@ const NEGATIVE_INFINITY: u16 = 0xF000;
 
 /// Reads `ndigits, weight, sign, dscale` and the digits to base 10000 (`numeric_send` in PostgreSQL's `numeric.c`).
 pub(crate) fn to_text(bytes: &[u8]) -> Option<String> {
+    if !bytes.len().is_multiple_of(2) {
+        return None;
+    }
     let mut words = bytes.chunks_exact(2).filter_map(|pair| <[u8; 2]>::try_from(pair).ok()).map(u16::from_be_bytes);
     let count = usize::from(words.next()?);
     let weight = i64::from(words.next()?.cast_signed());
@@ -66,5 +69,7 @@ mod tests {
         assert_eq!(to_text(&[]), None);
         assert_eq!(to_text(&binary(&[2, 0, 0, 0, 1])), None);
         assert_eq!(to_text(&binary(&[1, 0, 0, 0, 10_000])), None);
+        // Found by fuzzing.
+        assert_eq!(to_text(&[binary(&[1, 0, 0, 0, 7]), vec![0]].concat()), None, "half a digit");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     Bench,
-    guests::{self, STATEMENTS, STATEMENTS_TEXT},
+    guests::{self, STATEMENTS, STATEMENTS_MANIFEST, STATEMENTS_TEXT},
     numbers::{All, Figure, Goal, Rounds},
     statements::{LEDGER, List, Native},
     subjects::Socket,
@@ -10,15 +10,47 @@ use crate::{
 use anyhow::{Context, Result, ensure};
 use plinth::{Host, Outcome};
 use std::{
+    fs,
     path::Path,
     time::{Duration, Instant},
 };
 
 const DATABASE: &str = "block";
-const PLINTH: &str = "a block";
-const TYPED: &str = "tokio-postgres, execute_typed";
-const PREPARED: &str = "tokio-postgres, execute";
-const WAITING: &str = "tokio-postgres, execute, waiting for the disk";
+/// How the statements are sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Block,
+    Native(Native, Disk),
+}
+
+/// Whether COMMIT waits for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Disk {
+    Waited,
+    NotWaited,
+}
+
+impl Way {
+    const ALL: [Way; 4] = [
+        Way::Block,
+        Way::Native(Native::Typed, Disk::NotWaited),
+        Way::Native(Native::Prepared, Disk::NotWaited),
+        Way::Native(Native::Prepared, Disk::Waited),
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Way::Block => "a block",
+            Way::Native(Native::Typed, _) => "tokio-postgres, execute_typed",
+            Way::Native(Native::Prepared, Disk::NotWaited) => "tokio-postgres, execute",
+            Way::Native(Native::Prepared, Disk::Waited) => "tokio-postgres, execute, waiting for the disk",
+        }
+    }
+}
+
+/// What a session did before: nothing, or something on the same tables, so that it knows them.
+const BEFORE: &str =
+    "update bench_customers set orders = $2 where id = $1\t1900\t0\nupdate bench_orders set cents = $2 where id = $1\t8900\t1";
 
 /// What is there before, each time anew.
 const TABLES: &str = "
@@ -103,40 +135,54 @@ pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
         .await?
         .batch_execute(&format!("create schema apart; set search_path = apart; {LEDGER}"))
         .await?;
-    for (title, text, counts) in [("mixed", MIXED, true), ("a row each", SINGLE, false), ("schema", SCHEMA, true)] {
+    let before = List::new(BEFORE)?;
+    for (title, text, later, counts) in [
+        ("mixed, a later block of a boot", MIXED, true, true),
+        ("mixed, the first block in a new session", MIXED, false, false),
+        ("a row each, a later block", SINGLE, true, false),
+        ("schema, a later block", SCHEMA, true, true),
+    ] {
         eprintln!("  20 statements, {title} …");
         let list = List::new(text)?;
         ensure!(list.len() == 20, "{title} has {} statements", list.len());
-        let mut rounds = Rounds::default();
+        let before = later.then_some(&before);
         let folder = tempfile::tempdir()?;
-        std::fs::write(
-            folder.path().join("statements.wasm"),
-            guests::copy(&guests::built(STATEMENTS)?, &[(STATEMENTS_TEXT, &list.text)])?,
-        )?;
+        fs::write(folder.path().join("statements.wasm"), component(&list)?)?;
+        if let Some(before) = before {
+            let other = MANIFEST.replace("bench_statements", "bench_statement0");
+            let component = guests::copy(&component(before)?, &[(STATEMENTS_MANIFEST, &other)])?;
+            fs::write(folder.path().join("statement0.wasm"), component)?;
+        }
+        let mut rounds = Rounds::default();
         for round in 0..=bench.arguments.rounds {
-            let ways = [PLINTH, TYPED, PREPARED, WAITING];
-            for place in 0..ways.len() {
-                let way = ways[(round + place) % ways.len()];
+            for place in 0..Way::ALL.len() {
+                let way = Way::ALL[(round + place) % Way::ALL.len()];
                 bench.socket.client(DATABASE).await?.batch_execute(TABLES).await?;
                 let took = match way {
-                    PLINTH => block(bench, DATABASE, &format!("{title} {round}"), folder.path()).await?,
-                    TYPED => native(&bench.socket, DATABASE, &list, Native::Typed, "off").await?,
-                    PREPARED => native(&bench.socket, DATABASE, &list, Native::Prepared, "off").await?,
-                    _ => native(&bench.socket, DATABASE, &list, Native::Prepared, "on").await?,
+                    Way::Block => block(bench, DATABASE, &format!("{title} {round}"), folder.path()).await?,
+                    Way::Native(how, disk) => native(&bench.socket, DATABASE, &list, before, how, disk).await?,
                 };
                 if round > 0 {
-                    rounds.add(way, took.as_secs_f64() * 1e3);
+                    rounds.add(way.name(), took.as_secs_f64() * 1e3);
                 }
             }
         }
-        for way in [TYPED, PREPARED, WAITING] {
-            let spread = |way| rounds.spread(way).context("no rounds");
+        let spread = |way: Way| rounds.spread(way.name()).context("no rounds");
+        for way in Way::ALL.into_iter().filter(|way| *way != Way::Block) {
             let figure =
-                Figure::time(3, format!("a block of 20 statements, {title}"), spread(PLINTH)?).against(way, spread(way)?);
-            all.figures.push(if counts && way != WAITING { figure.goal(Goal::AtMost(1.05)) } else { figure });
+                Figure::time(3, format!("20 statements, {title}"), spread(Way::Block)?).against(way.name(), spread(way)?);
+            let counts = counts && !matches!(way, Way::Native(_, Disk::Waited));
+            all.figures.push(if counts { figure.goal(Goal::AtMost(1.05)) } else { figure });
         }
     }
     Ok(())
+}
+
+const MANIFEST: &str = include_str!("../guests/statements/block.toml");
+
+/// A component that sends them.
+pub fn component(list: &List) -> Result<Vec<u8>> {
+    guests::copy(&guests::built(STATEMENTS)?, &[(STATEMENTS_TEXT, &list.text)])
 }
 
 /// Makes a database in which no COMMIT waits for the disk, natively no more than in a block: a boot waits once, at its end, which
@@ -153,14 +199,26 @@ pub async fn without_waiting(bench: &Bench, database: &str) -> Result<()> {
 pub async fn block(bench: &Bench, database: &str, application: &str, folder: &Path) -> Result<Duration> {
     let host = Host::new(bench.socket.config(database)).application(application).folder(folder).cache(bench.cache.path());
     let report = host.boot().await?;
-    let block = report.blocks.first().context("no block")?;
+    let block = report.block("bench_statements").context("no block")?;
     ensure!(block.outcome == Outcome::Applied, "{report:?}");
     Ok(Duration::from_secs_f64(block.duration_ms / 1e3))
 }
 
-pub async fn native(socket: &Socket, database: &str, list: &List, native: Native, waits: &str) -> Result<Duration> {
+/// The same in a session that may have done something before.
+pub async fn native(
+    socket: &Socket,
+    database: &str,
+    list: &List,
+    before: Option<&List>,
+    native: Native,
+    disk: Disk,
+) -> Result<Duration> {
     let client = socket.client(database).await?;
+    let waits = if disk == Disk::Waited { "on" } else { "off" };
     client.batch_execute(&format!("set search_path = public, apart; set synchronous_commit = {waits}")).await?;
+    if let Some(before) = before {
+        before.run(&client, native).await?;
+    }
     let start = Instant::now();
     list.run(&client, native).await?;
     Ok(start.elapsed())

@@ -2,11 +2,10 @@
 
 use crate::{
     Bench,
-    block::{block, native, without_waiting},
+    block::{Disk, block, component, native, without_waiting},
     bulk,
     first_apply::fresh,
     folders::Folders,
-    guests::{self, STATEMENTS, STATEMENTS_TEXT},
     numbers::{All, Curve, Spread},
     replicas::Replicas,
     rules::Rules,
@@ -65,8 +64,7 @@ async fn rows(bench: &Bench, all: &mut All) -> Result<()> {
     for rows in [100_u64, 1000, 10_000, 100_000, 1_000_000].into_iter().filter(|rows| *rows <= bench.arguments.bulk) {
         eprintln!("  {rows} rows …");
         let list = List::new(&format!("update bench_many set a = a + $1 where id <= $2\t1\t{rows}"))?;
-        let component = guests::copy(&guests::built(STATEMENTS)?, &[(STATEMENTS_TEXT, &list.text)])?;
-        std::fs::write(folder.path().join("statements.wasm"), component)?;
+        std::fs::write(folder.path().join("statements.wasm"), component(&list)?)?;
         let (mut block_took, mut native_took) = (Vec::new(), Vec::new());
         for round in 0..=ROUNDS {
             for plinth in [true, false] {
@@ -80,7 +78,9 @@ async fn rows(bench: &Bench, all: &mut All) -> Result<()> {
                         let application = format!("{rows} {round}");
                         (&mut block_took, block(bench, database, &application, folder.path()).await?)
                     }
-                    false => (&mut native_took, native(&bench.socket, database, &list, Native::Typed, "off").await?),
+                    false => {
+                        (&mut native_took, native(&bench.socket, database, &list, None, Native::Typed, Disk::NotWaited).await?)
+                    }
                 };
                 if round > 0 {
                     took.push(one);

@@ -14,6 +14,7 @@ pub const MIGRATION_CHECK: Place = Place(include_bytes!("../guests/migration/src
 
 /// A component for many statements.
 pub const STATEMENTS: &str = "statements";
+pub const STATEMENTS_MANIFEST: Place = Place(include_bytes!("../guests/statements/block.toml"));
 pub const STATEMENTS_TEXT: Place = Place(include_bytes!("../guests/statements/src/statements.txt"));
 
 /// A component for a rule.

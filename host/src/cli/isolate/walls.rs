@@ -117,8 +117,8 @@ pub(super) fn filters() -> anyhow::Result<[BpfProgram; 2]> {
     let ourselves = u64::from(std::process::id());
     allowed.insert(libc::SYS_tgkill, vec![when(0, Length::Dword, Op::Eq, ourselves)?]);
     // Of a terminal, whether it is one and how wide. Of a socket, that it does not wait. Others would have signals sent to anybody.
-    let requests = [libc::TCGETS, libc::TIOCGWINSZ, libc::FIONBIO];
-    allowed.insert(libc::SYS_ioctl, requests.iter().map(|request| is(*request as u64)).collect::<anyhow::Result<_>>()?);
+    let requests: [u64; 3] = [libc::TCGETS, libc::TIOCGWINSZ, libc::FIONBIO];
+    allowed.insert(libc::SYS_ioctl, requests.iter().map(|request| is(*request)).collect::<anyhow::Result<_>>()?);
     let requests = [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL, libc::F_DUPFD_CLOEXEC, libc::F_ADD_SEALS];
     allowed.insert(libc::SYS_fcntl, requests.iter().map(|request| is(*request as u64)).collect::<anyhow::Result<_>>()?);
     // A thread's name.

@@ -198,7 +198,8 @@ impl Stage {
     /// A host in this process.
     pub(super) fn host(&self, database: &str, components: &Path) -> anyhow::Result<Host> {
         // The data is the author's own.
-        let host = Host::new(Database::from_url(&self.server.url(database))?).show_values().folder(components).retry_for(RETRY_FOR);
+        let host =
+            Host::new(Database::from_url(&self.server.url(database))?).show_values().folder(components).retry_for(RETRY_FOR);
         Ok(match &self.cache {
             Some(cache) => host.cache(cache),
             None => host,

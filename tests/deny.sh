@@ -24,14 +24,18 @@ config=$PWD/deny.toml
 checks=(licenses bans sources)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+if [[ -n ${PLINTH_ADVISORIES:-} ]]; then
+  # cargo-deny takes a database by its address alone; git goes to the clone instead.
+  export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0="url.file://$PLINTH_ADVISORIES.insteadOf" GIT_CONFIG_VALUE_0=$database
+fi
 # The client asks nobody for a password.
-if timeout 20 env GIT_TERMINAL_PROMPT=0 git ls-remote --exit-code "${PLINTH_ADVISORIES:-$database}" HEAD >/dev/null 2>&1; then
+if timeout 20 env GIT_TERMINAL_PROMPT=0 git ls-remote --exit-code "$database" HEAD >/dev/null 2>&1; then
   config=$scratch/deny.toml
   {
     cat deny.toml
     echo "git-fetch-with-cli = true"
     echo "db-path = \"$scratch/advisories\""
-    echo "db-urls = [\"${PLINTH_ADVISORIES:+file://}${PLINTH_ADVISORIES:-$database}\"]"
+    echo "db-urls = [\"$database\"]"
   } >"$config"
   checks+=(advisories)
 else

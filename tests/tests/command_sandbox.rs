@@ -1,7 +1,11 @@
 //! The command's options about what blocks may do and who may bring them.
 
 use plinth_tests::{TestDatabase, guests, plinth};
-use std::{fs, path::Path, process::Output};
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
 
 fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
@@ -105,6 +109,37 @@ fn child_of(parent: u32) -> Option<u32> {
     })
 }
 
+/// An isolated boot whose block sleeps in the database.
+async fn asleep(database: &TestDatabase, folder: &Path) -> Child {
+    let mut command = plinth();
+    command.args(["run", "--isolate", "--accept-removal", "claims", "--database-url", &database.url, "--blocks"]).arg(folder);
+    let outer = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let asleep = format!(
+        "select count(*) from pg_stat_activity where datname = '{}' and query like '%pg_sleep%' and state = 'active' and pid <> pg_backend_pid()",
+        database.name
+    );
+    while database.number(&asleep).await == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    outer
+}
+
+/// The request is passed on; and if the outer process is killed, the inner one is told to stop as well.
+#[tokio::test]
+async fn an_isolated_boot_stops_when_it_is_told_to_and_when_nobody_is_outside_any_more() {
+    for (signal, code) in [("-TERM", Some(130)), ("-KILL", None)] {
+        let database = TestDatabase::with_t().await;
+        let folder = guests(&["slow"]);
+        let outer = asleep(&database, folder.path()).await;
+        assert!(Command::new("kill").args([signal, &outer.id().to_string()]).status().unwrap().success());
+        // What it says comes to its end when the inner process does.
+        let output = outer.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), code, "{}", text(&output));
+        assert!(text(&output).contains("the boot was interrupted"), "{signal}: {}", text(&output));
+        assert_eq!(database.left_behind().await, 0);
+    }
+}
+
 #[tokio::test]
 async fn an_isolated_boot_is_a_process_with_walls_and_its_death_is_told() {
     let database = TestDatabase::with_t().await;
@@ -113,18 +148,7 @@ async fn an_isolated_boot_is_a_process_with_walls_and_its_death_is_told() {
     assert!(code == Some(0) && told.contains("1 ran"), "{told}");
 
     let folder = guests(&["slow"]);
-    let mut command = plinth();
-    command
-        .args(["run", "--isolate", "--accept-removal", "claims", "--database-url", &database.url, "--blocks"])
-        .arg(folder.path());
-    let outer = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
-    let asleep = format!(
-        "select count(*) from pg_stat_activity where datname = '{}' and query like '%pg_sleep%' and state = 'active' and pid <> pg_backend_pid()",
-        database.name
-    );
-    while database.number(&asleep).await == 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    let outer = asleep(&database, folder.path()).await;
     let inner = child_of(outer.id()).unwrap();
     let status = fs::read_to_string(format!("/proc/{inner}/status")).unwrap();
     assert!(status.contains("NoNewPrivs:\t1") && status.contains("Seccomp:\t2"), "{status}");
@@ -136,7 +160,7 @@ async fn an_isolated_boot_is_a_process_with_walls_and_its_death_is_told() {
         let known = ["socket:", "pipe:", "anon_inode:", "/memfd:"].iter().any(|known| to.starts_with(known));
         assert!(known, "{} is {to}", open.path().display());
     }
-    assert!(std::process::Command::new("kill").args(["-KILL", &inner.to_string()]).status().unwrap().success());
+    assert!(Command::new("kill").args(["-KILL", &inner.to_string()]).status().unwrap().success());
     let output = outer.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1), "the outer process is alive to say so");
     assert!(text(&output).contains("died of signal 9 (SIGKILL): what was not committed is rolled back"), "{}", text(&output));

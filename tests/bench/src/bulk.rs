@@ -61,7 +61,7 @@ pub async fn one(bench: &Bench, database: &str, rows: u64, rounds: usize, peers:
         "create table bulk_source (id bigint, name text, cents integer, at timestamptz);
          insert into bulk_source select i, 'a name of twenty-four ch', case when i % 10 > 0 then i % 100000 end,
                 '2000-01-01'::timestamptz + i * interval '1 second' from generate_series(0, {rows} - 1) i;
-         create table bulk_target (like bulk_source); vacuum analyze bulk_source; checkpoint"
+         create table bulk_target (like bulk_source); create table bulk_rows as select {rows}::bigint as count; vacuum analyze bulk_source; checkpoint"
     );
     for statement in tables.split(';') {
         client.batch_execute(statement).await?;

@@ -64,14 +64,9 @@ pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
 
 /// Something on an empty database that is gone afterwards.
 pub async fn fresh<T>(bench: &Bench, work: impl AsyncFnOnce(&str) -> Result<T>) -> Result<T> {
-    copied(bench, "template1", work).await
-}
-
-/// The same on a copy of a database that nobody is connected to.
-pub async fn copied<T>(bench: &Bench, of: &str, work: impl AsyncFnOnce(&str) -> Result<T>) -> Result<T> {
     const DATABASE: &str = "fresh";
     let admin = bench.socket.client("postgres").await?;
-    admin.batch_execute(&format!("create database {DATABASE} template {of}")).await?;
+    admin.batch_execute(&format!("create database {DATABASE}")).await?;
     admin.batch_execute("checkpoint").await?;
     let done = work(DATABASE).await;
     admin.batch_execute(&format!("drop database {DATABASE} with (force)")).await?;

@@ -63,21 +63,29 @@ pub struct Folders {
 impl Folders {
     /// Writes `count` migrations: as copies of the component, as `0001_name.sql` and as `V1__name.sql`.
     pub fn write(count: usize, component: &[u8]) -> Result<Folders> {
-        let folders = Folders {
-            count,
+        let mut folders = Folders {
+            count: 0,
             plinth: TempDir::new()?,
             bundles: TempDir::new()?,
             sqlx: TempDir::new()?,
             refinery: TempDir::new()?,
         };
-        for number in 1..=count {
-            let migration = Migration::new(number);
-            let Migration { name, statement, .. } = &migration;
-            fs::write(folders.plinth.path().join(format!("{number:05}_{name}.wasm")), migration.component(component)?)?;
-            fs::write(folders.sqlx.path().join(format!("{number:05}_{name}.sql")), statement)?;
-            fs::write(folders.refinery.path().join(format!("V{number}__{name}.sql")), statement)?;
+        for _ in 0..count {
+            folders.add(component)?;
         }
         Ok(folders)
+    }
+
+    /// Adds the next migration.
+    pub fn add(&mut self, component: &[u8]) -> Result<()> {
+        self.count += 1;
+        let number = self.count;
+        let migration = Migration::new(number);
+        let Migration { name, statement, .. } = &migration;
+        fs::write(self.plinth.path().join(format!("{number:05}_{name}.wasm")), migration.component(component)?)?;
+        fs::write(self.sqlx.path().join(format!("{number:05}_{name}.sql")), statement)?;
+        fs::write(self.refinery.path().join(format!("V{number}__{name}.sql")), statement)?;
+        Ok(())
     }
 
     /// The components.

@@ -105,7 +105,7 @@ async fn rows(bench: &Bench, all: &mut All) -> Result<()> {
 }
 
 async fn replicas(bench: &Bench, all: &mut All) -> Result<()> {
-    let replicas = Replicas::prepare(bench, "growth_replicas").await?;
+    let mut replicas = Replicas::prepare(bench, "growth_replicas").await?;
     for (pending, what) in [(false, "nothing to do"), (true, "one block pending")] {
         let mut points = Vec::new();
         for crowd in [1, 2, 4, 8, 16, 32].into_iter().filter(|crowd| *crowd <= bench.arguments.replicas) {

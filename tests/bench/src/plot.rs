@@ -16,6 +16,9 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(127, 127, 127),
 ];
 
+/// Times the largest value: names stand there.
+const ROOM_ABOVE: f64 = 8.0;
+
 /// A picture for each thing that something grows with: `growth-blocks.svg` and so on.
 pub fn draw(curves: &[Curve], folder: &Path) -> Result<()> {
     let mut drawn: Vec<&str> = Vec::new();
@@ -37,11 +40,11 @@ fn picture(with: &str, curves: &[&Curve], file: &Path) -> Result<(), Box<dyn std
     let (across, up) = ((|point| point.0) as fn(&(f64, f64)) -> f64, (|point| point.1) as fn(&(f64, f64)) -> f64);
     let root = SVGBackend::new(file, (760, 420)).into_drawing_area();
     root.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&root)
-        .margin(10)
-        .x_label_area_size(36)
-        .y_label_area_size(56)
-        .build_cartesian_2d((least(across)..most(across)).log_scale(), (least(up) * 0.7..most(up) * 1.4).log_scale())?;
+    let mut chart =
+        ChartBuilder::on(&root).margin(10).margin_right(30).x_label_area_size(36).y_label_area_size(56).build_cartesian_2d(
+            (least(across)..most(across)).log_scale(),
+            (least(up) * 0.7..most(up) * ROOM_ABOVE).log_scale(),
+        )?;
     chart
         .configure_mesh()
         .x_desc(with)

@@ -4,7 +4,6 @@ use crate::{
     Bench,
     boots::adopted,
     child::{Order, Told},
-    first_apply::copied,
     folders::Folders,
     numbers::{All, Figure, Goal, Spread},
     subjects::From,
@@ -29,7 +28,7 @@ pub struct Crowd {
 
 pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
     let crowd = bench.arguments.replicas;
-    let replicas = Replicas::prepare(bench, "replicas").await?;
+    let mut replicas = Replicas::prepare(bench, "replicas").await?;
     for pending in [false, true] {
         eprintln!("  {crowd} replicas, {} …", if pending { "one block pending" } else { "nothing to do" });
         let crowds = replicas.crowds(bench, crowd, pending, bench.arguments.few()).await?;
@@ -50,33 +49,32 @@ pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
     Ok(())
 }
 
-/// What crowds boot: a bundle of a thousand blocks, and one more.
+/// What crowds boot: a bundle of a thousand blocks, and of one more for each crowd that is to find one pending.
 pub struct Replicas {
     database: &'static str,
-    done: From,
-    pending: From,
-    /// Where the bundles are.
-    _folders: [Folders; 2],
+    folders: Folders,
+    bundle: From,
 }
 
 impl Replicas {
-    /// A database in which all but the last block is applied.
+    /// A database in which all of it is applied.
     pub async fn prepare(bench: &Bench, database: &'static str) -> Result<Replicas> {
-        let folders = [Folders::write(BLOCKS, &bench.component)?, Folders::write(BLOCKS + 1, &bench.component)?];
-        let [done, pending] = [folders[0].bundle(false).await?, folders[1].bundle(false).await?];
+        let folders = Folders::write(BLOCKS, &bench.component)?;
+        let bundle = folders.bundle(false).await?;
         bench.socket.client("postgres").await?.batch_execute(&format!("create database {database}")).await?;
-        adopted(&bench.socket, database, BLOCKS, &done).await?;
-        Ok(Replicas { database, done, pending, _folders: folders })
+        adopted(&bench.socket, database, BLOCKS, &bundle).await?;
+        Ok(Replicas { database, folders, bundle })
     }
 
-    /// So many crowds, one after the other, each on a copy.
-    pub async fn crowds(&self, bench: &Bench, crowd: usize, pending: bool, rounds: usize) -> Result<Vec<Crowd>> {
-        let from = if pending { &self.pending } else { &self.done };
+    /// So many crowds, one after the other.
+    pub async fn crowds(&mut self, bench: &Bench, crowd: usize, pending: bool, rounds: usize) -> Result<Vec<Crowd>> {
         let mut crowds = Vec::new();
         for round in 0..=rounds {
-            let took =
-                copied(bench, self.database, async |database| at_once(bench, database, from, crowd, pending).await).await?;
-            // The first compiles.
+            if pending {
+                self.folders.add(&bench.component)?;
+                self.bundle = self.folders.bundle(false).await?;
+            }
+            let took = at_once(bench, self.database, &self.bundle, crowd, pending).await?;
             if round > 0 {
                 crowds.push(took);
             }

@@ -325,11 +325,13 @@ impl Trial {
         match second {
             Ok(()) => Ok("the second boot does nothing; forced to run again, it changes nothing".to_owned()),
             Err(error) if must => Err(error.context("it may run twice by its manifest, and a second run is not without effect")),
-            // The ledger sees to it that it runs once.
+            // No fault: the ledger sees to it that it runs once.
             Err(error) => {
                 let error = format!("{error:#}");
-                self.tested.notes.push(format!("it cannot be run twice: {}", error.lines().next().unwrap_or_default()));
-                Ok("the second boot does nothing".to_owned())
+                let why = error.lines().next().unwrap_or_default();
+                let why = why.split(" (SQLSTATE").next().unwrap_or(why);
+                let why = why.strip_prefix(&format!("{}: ", self.id())).unwrap_or(why);
+                Ok(format!("the second boot does nothing; forced to run again, it would fail: {why}"))
             }
         }
     }

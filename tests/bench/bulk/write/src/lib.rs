@@ -1,4 +1,4 @@
-//! As many rows as the other table has.
+//! As many rows as the benchmark says.
 
 use plinth_block::prelude::*;
 
@@ -6,7 +6,7 @@ struct Write;
 
 impl Migration for Write {
     fn apply(db: &Db) -> Result<Outcome> {
-        let count: i64 = db.query_one("select count(*) from bulk_source", &[])?;
+        let count: i64 = db.query_one("select count from bulk_rows", &[])?;
         let mut rows = db.write_bulk("bulk_target", &["id", "name", "cents", "at"])?;
         for id in 0..count {
             let cents = (id % 10 != 0).then_some(i32::try_from(id % 100_000)?);

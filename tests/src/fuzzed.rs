@@ -18,9 +18,11 @@ use tokio_postgres::{
     types::{Format, ToSql, Type, private::BytesMut},
 };
 
+/// What a fuzzer feeds: its name, and what takes the bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// The targets, by name.
-pub const TARGETS: [(&str, fn(&[u8])); 4] =
-    [("component", component), ("manifest", manifest), ("values", values), ("policy", policy)];
+pub const TARGETS: [Target; 4] = [("component", component), ("manifest", manifest), ("values", values), ("policy", policy)];
 
 /// What is committed for a target, by file.
 pub fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {

@@ -113,6 +113,7 @@ pub struct BlockStatus {
     pub error: Option<serde_json::Value>,
 }
 
+#[cfg(feature = "page")]
 impl OpenBackfill {
     /// How far it has come, in words.
     pub(crate) fn told(&self) -> String {

@@ -10,8 +10,10 @@ pub(crate) mod private;
 mod seen;
 mod signature;
 
+pub(crate) use bundle::Compiled;
+#[cfg(feature = "cli")]
+pub(crate) use bundle::is_bundle;
 pub use bundle::{Bundle, Bundled};
-pub(crate) use bundle::{Compiled, is_bundle};
 pub use component::Problem;
 pub(crate) use component::is_interface;
 pub use digest::Digest;

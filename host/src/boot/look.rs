@@ -52,10 +52,12 @@ pub(super) async fn turn(
         theirs.sandbox()?;
         loading.loaded(&theirs).map(drop)
     });
-    loaded.await.map_err(|_| BootError::Interrupted(None))??;
+    // The connection that the lock will live on comes about meanwhile.
+    let (loaded, claimant) = tokio::join!(loaded, Claimant::new(host, first.stands()));
+    loaded.map_err(|_| BootError::Interrupted(None))??;
+    let mut claimant = claimant?;
     // Read again under the lock: whoever held it until then may have done our work.
     let under_the_lock = format!("{}; {}", ledger.look_query(), ledger.known_query(&listed.digest));
-    let mut claimant = Claimant::new(host, first.stands()).await?;
     let mut told = None;
     for attempt in 0.. {
         let trips = claimant.round_trips();

@@ -417,3 +417,15 @@ async fn a_flood_of_notices_is_bounded() {
     let error = attack.by_statements("sends_declared", &[flood]).await;
     assert!(error.message.contains("answer-bytes"), "{error}");
 }
+
+#[tokio::test]
+async fn the_hosts_prepared_questions_are_not_replaced() {
+    // The answer would otherwise be the block's own word for what it did.
+    let replace = "do $$ begin
+        execute 'deallocate plinth_touched';
+        execute 'prepare plinth_touched as select false, null::name, null::name, null::text, null::text, 0::bigint, 0::bigint, 0::bigint where false';
+    end $$";
+    let error = Attack::new().await.by_statements("sends_declared", &[replace]).await;
+    assert_eq!(error.class, ErrorClass::Effects);
+    assert!(error.message.contains("what the host has prepared is not as it was before the block"), "{error}");
+}

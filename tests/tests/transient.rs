@@ -284,3 +284,30 @@ async fn a_network_that_swallows_everything_is_noticed_and_the_boot_goes_on_when
     assert_eq!(crash::differences(&database).await, [] as [String; 0]);
     assert_eq!(crash::lies(&database, &serde_json::to_value(&report).unwrap()).await, [] as [String; 0]);
 }
+
+#[tokio::test]
+async fn what_a_boot_reported_is_there_after_a_crash_of_the_server() {
+    let mut own = Server::builder().in_memory(true).durable(true).start().unwrap();
+    // No COMMIT of a block waits for the disk, and nobody writes behind it: only the boot's end does.
+    connect(&own.url("postgres")).await.batch_execute("alter system set wal_writer_delay = '10s'").await.unwrap();
+    connect(&own.url("postgres")).await.batch_execute("select pg_reload_conf()").await.unwrap();
+    let crash = |own: &mut Server| {
+        own.kill_immediate().unwrap();
+        own.restart().unwrap();
+    };
+
+    let database = TestDatabase::with_t_on(&own).await;
+    let complete = guests(&["once", "claims"]);
+    assert_eq!(database.host().folder(complete.path()).boot().await.unwrap().boot.ran, 2);
+    crash(&mut own);
+    assert_eq!(database.host().folder(complete.path()).boot().await.unwrap().boot.round_trips, 1);
+    assert_eq!(database.number("select count(*) from t where a = 1").await, 10);
+
+    let database = TestDatabase::with_t_on(&own).await;
+    let failing = guests(&["claims", "fails_post_condition"]);
+    let error = database.host().folder(failing.path()).boot().await.unwrap_err();
+    assert_eq!(error.report().unwrap().block("claims").unwrap().outcome, Outcome::Applied);
+    crash(&mut own);
+    let applied = "select count(*) from plinth.blocks where id = 'claims' and first_applied is not null";
+    assert_eq!(database.number(applied).await, 1);
+}

@@ -20,10 +20,17 @@ pub(crate) struct Loaded {
 impl Loaded {
     /// Loads and orders. All problems at once, and none of them needs a database to be found.
     pub(crate) fn new(host: &Host) -> Result<Loaded, BootError> {
-        let listed = Listed::new(host)?;
-        listed.loaded(host)?;
-        // It was loaded: the second is never asked for.
-        listed.loaded.into_inner().map_or_else(|| Loaded::of(host, host.load()?), Ok)
+        let Listed { listing, loaded, .. } = Listed::new(host)?;
+        loaded.into_inner().map_or_else(|| Loaded::listed(host, listing.as_ref()), Ok)
+    }
+
+    /// The blocks of a listing, or of a host that has none.
+    fn listed(host: &Host, listing: Option<&Listing>) -> Result<Loaded, BootError> {
+        let listed = listing.map(|listing| listing.components(host.limits.component_bytes, host.trusted_keys()));
+        match listed.transpose()?.flatten() {
+            Some(components) => Loaded::of(host, components),
+            None => Loaded::of(host, host.load()?),
+        }
     }
 
     fn of(host: &Host, components: Components) -> Result<Loaded, BootError> {
@@ -106,12 +113,7 @@ impl Listed {
         if let Some(loaded) = self.loaded.get() {
             return Ok(loaded);
         }
-        let listed = self.listing.as_ref().map(|listing| listing.components(host.limits.component_bytes, host.trusted_keys()));
-        let components = match listed.transpose()?.flatten() {
-            Some(components) => components,
-            None => host.load()?,
-        };
-        let loaded = Loaded::of(host, components)?;
+        let loaded = Loaded::listed(host, self.listing.as_ref())?;
         Ok(self.loaded.get_or_init(|| loaded))
     }
 }

@@ -294,19 +294,11 @@ impl<'a> Transaction<'a> {
             return Err(self.broken(error));
         }
         let rows = touched.counters().since(self.running.session().counters());
-        let mut objects = if rule { Objects::default() } else { Objects::read(&sets, 1) };
-        let mut again = rule && wrote(&sets, 1);
-        while again || (objects.elsewhere && !everywhere) {
-            let everywhere = everywhere || objects.elsewhere;
-            match self.boot.connection.send(&questions.objects(self.after, everywhere)).await {
-                Ok(sets) => objects = Objects::read(&sets, 0),
-                Err(error) => return Err(self.broken(ReportError::of_host(&error, "what the block did cannot be measured"))),
-            }
-            again = false;
-            if everywhere {
-                break;
-            }
-        }
+        let seen = if rule { (!wrote(&sets, 1)).then(Objects::default) } else { Some(Objects::read(&sets, 1)) };
+        let objects = match made(self.boot, self.after, everywhere, seen).await {
+            Ok(objects) => objects,
+            Err(error) => return Err(self.broken(ReportError::of_host(&error, "what the block did cannot be measured"))),
+        };
         let youngest = objects.youngest().max(self.after);
         let effects = Effects { rows, locks: touched.locks(ledger), objects: objects.changes(ledger), youngest };
         let existing = provides.read(&sets, 0);
@@ -315,6 +307,24 @@ impl<'a> Transaction<'a> {
             None => Ok((Measured { effects, transaction: self }, sets)),
         }
     }
+}
+
+/// The objects that a transaction made, if they were not seen yet, or not everywhere where they may be.
+async fn made(
+    boot: &Boot<'_>,
+    after: Option<u64>,
+    everywhere: bool,
+    seen: Option<Objects>,
+) -> Result<Objects, tokio_postgres::Error> {
+    let ask = async |everywhere| {
+        let sets = boot.connection.send(&boot.questions.objects(after, everywhere)).await?;
+        Ok(Objects::read(&sets, 0))
+    };
+    let seen = match seen {
+        Some(seen) => seen,
+        None => ask(everywhere).await?,
+    };
+    if seen.elsewhere && !everywhere { ask(true).await } else { Ok(seen) }
 }
 
 impl<'a> Measured<'a> {

@@ -127,8 +127,9 @@ impl Bundle {
     }
 
     fn read(name: String, bytes: Bytes, trusted: bool) -> Result<Bundle, Problem> {
-        let none = || Problem::NoBundle("it does not begin like one, or is cut short".into());
-        let (length, digest) = frame(MAGIC, &bytes.read(0, FRAME as u64)?).ok_or_else(none)?;
+        let none = || Problem::NoBundle("it does not begin like one".into());
+        let begin = bytes.read(0, (FRAME as u64).min(bytes.length()?))?;
+        let (length, digest) = frame(MAGIC, &begin).ok_or_else(none)?;
         if length > MOST_INDEX {
             return Err(Problem::NoBundle(format!("its index has {length} bytes, {MOST_INDEX} are the most")));
         }
@@ -136,7 +137,11 @@ impl Bundle {
         if head.bodies.len() != head.index.entries.len() {
             return Err(Problem::NoBundle("its index is damaged".into()));
         }
-        let opened = Opened { name, bytes, start: FRAME as u64 + length, digest, head };
+        let start = FRAME as u64 + length;
+        if bytes.length()?.checked_sub(start).is_none_or(|there| there < head.end()) {
+            return Err(short());
+        }
+        let opened = Opened { name, bytes, start, digest, head };
         Ok(Bundle { opened: Arc::new(opened), trusted })
     }
 
@@ -225,14 +230,32 @@ impl Bundle {
     }
 }
 
+fn short() -> Problem {
+    Problem::NoBundle("it is cut short".into())
+}
+
+impl Head {
+    /// Where the last of what lies behind it ends.
+    fn end(&self) -> u64 {
+        let manifests = self.index.entries.iter().map(|entry| entry.manifest);
+        let bodies = self.bodies.iter().flat_map(|body| [Some(body.component), body.code.map(|code| code.span)]).flatten();
+        manifests.chain(bodies).map(|span| span.at.saturating_add(span.length)).max().unwrap_or_default()
+    }
+}
+
 impl Bytes {
+    fn length(&self) -> Result<u64, Problem> {
+        match self {
+            Bytes::Carried(bytes) => Ok(bytes.len() as u64),
+            Bytes::File(file) => Ok(file.metadata().map_err(Problem::Unreadable)?.len()),
+        }
+    }
+
     fn read(&self, at: u64, length: u64) -> Result<Cow<'static, [u8]>, Problem> {
-        let short = || Problem::NoBundle("it is cut short".into());
         match self {
             Bytes::Carried(bytes) => Span { at, length }.of(bytes).map(Cow::Borrowed).ok_or_else(short),
             Bytes::File(file) => {
-                let there = file.metadata().map_err(Problem::Unreadable)?.len();
-                if at.checked_add(length).is_none_or(|end| end > there) {
+                if at.checked_add(length).is_none_or(|end| self.length().is_ok_and(|there| end > there)) {
                     return Err(short());
                 }
                 let mut bytes = vec![0; usize::try_from(length).map_err(|_| short())?];

@@ -20,7 +20,6 @@ pub(crate) fn objects_query(after: Option<u64>, everywhere: bool) -> String {
     let catalogs = ["pg_class", "pg_attribute", "pg_constraint", "pg_proc", "pg_type", "pg_enum", "pg_namespace", "pg_extension"]
         .map(written);
     let xid = "(case when xmin::text::numeric >= low then epoch else epoch + 4294967296 end + xmin::text::numeric)::text";
-    // Of the types, a relation has two: its rows', and arrays of them.
     format!(
         "with ours as materialized (
             select top::text::numeric - mod(top::text::numeric, 4294967296) as epoch, mod(top::text::numeric, 4294967296) as low,
@@ -34,14 +33,14 @@ pub(crate) fn objects_query(after: Option<u64>, everywhere: bool) -> String {
               and database = (select oid from pg_database where datname = current_database())
               and mode not in ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')
          ), relations as materialized (
-            select c.oid, c.relkind, n.nspname, c.relname, c.reltype, c.xmin
+            select c.oid, c.relkind, n.nspname, c.relname, c.xmin
             from {candidates} join pg_class c on c.oid = candidates.oid join pg_namespace n on n.oid = c.relnamespace
          ), changed (kind, schema, name, created, xmin) as (
             select case r.relkind when 'i' then 'index' when 'I' then 'index' when 'v' then 'view' when 'm' then 'view'
                                   when 'S' then 'sequence' when 'r' then 'table' when 'p' then 'table' else r.relkind::text end,
                    r.nspname, r.relname,
                    exists (select from pg_attribute a, ours where a.attrelid = r.oid
-                             and a.attnum = case when r.relkind in ('i', 'I') then 1 else -6 end and age(a.xmin) <= oldest),
+                             and a.attnum = case when r.relkind in ('i', 'I', 'v') then 1 else -6 end and age(a.xmin) <= oldest),
                    r.xmin
             from relations r where r.relkind in ('r', 'p', 'i', 'I', 'v', 'm', 'S', 'f')
             union all
@@ -70,7 +69,7 @@ pub(crate) fn objects_query(after: Option<u64>, everywhere: bool) -> String {
             select 'type', n.nspname, t.typname, true, t.xmin
             from pg_type t join pg_namespace n on n.oid = t.typnamespace
             where t.typtype in ('e', 'd', 'r')
-              and (select pg_type > 2 * (select count(*) from relations where reltype <> 0) from written)
+              and (select pg_type > 0 from written)
             union all
             select 'enum value', n.nspname, t.typname || ' ' || e.enumlabel, true, e.xmin
             from pg_enum e join pg_type t on t.oid = e.enumtypid join pg_namespace n on n.oid = t.typnamespace

@@ -291,6 +291,20 @@ async fn a_statement_is_cancelled_over_tls_too() {
 }
 
 #[tokio::test]
+async fn rows_in_bulk_come_over_tls_too() {
+    let (certificates, server) = secure();
+    let url = address(server, "localhost", &rooted("verify-full", &certificates.path("authority.crt")));
+    let client = connect(&server.url("postgres")).await;
+    let tables = "create table large (id bigint primary key, n integer not null default 0);
+                  insert into large select i from generate_series(1, 200000) i; create table doubled (id bigint, n integer)";
+    client.batch_execute(tables).await.unwrap();
+    let folder = guests(&["bulk_interleaved"]);
+    let host = Host::new(Database::from_url(&url).unwrap()).cache(cache()).folder(folder.path()).ledger_schema("bulk");
+    let report = host.boot().await.unwrap();
+    assert_eq!(report.block("bulk_interleaved").unwrap().rows["public.doubled"].inserted, 200_000, "{report:?}");
+}
+
+#[tokio::test]
 async fn a_server_without_tls_is_used_by_prefer_and_refused_by_require() {
     let server = Server::builder().in_memory(true).tcp(true).setting("log_connections", "on").start().unwrap();
     assert_eq!(encryption(&server, &server.tcp_url("postgres").unwrap(), "default").await, None);

@@ -8,36 +8,16 @@ use bytes::{BufMut, BytesMut};
 
 const TEXT: i32 = 25;
 
-/// Turns the messages of COPY OUT into those of a query, and lets all others pass.
-#[derive(Debug, Default)]
-pub(super) struct CopyAsRows {
-    /// The begin of a message that has not come whole.
-    begun: BytesMut,
-}
-
-impl CopyAsRows {
-    /// Takes what came, and puts what is to be read in its place behind `ready`.
-    pub(super) fn take(&mut self, came: &[u8], ready: &mut BytesMut) {
-        self.begun.extend_from_slice(came);
-        while let Some(length) = length(&self.begun) {
-            let message = self.begun.split_to(length);
-            let body = message.get(5..).unwrap_or_default();
-            match message.first() {
-                Some(b'H') => describe(body, ready),
-                Some(b'd') => row(body, ready),
-                // The rows are over: what follows says so.
-                Some(b'c') => {}
-                _ => ready.extend_from_slice(&message),
-            }
-        }
+/// Puts what is to be read in place of a message behind `ready`: messages of COPY OUT become those of a query, all others pass.
+pub(super) fn copy_as_rows(message: &[u8], ready: &mut BytesMut) {
+    let body = message.get(5..).unwrap_or_default();
+    match message.first() {
+        Some(b'H') => describe(body, ready),
+        Some(b'd') => row(body, ready),
+        // The rows are over: what follows says so.
+        Some(b'c') => {}
+        _ => ready.extend_from_slice(message),
     }
-}
-
-/// The length of the message at the begin of some bytes, if all of it is there.
-fn length(bytes: &[u8]) -> Option<usize> {
-    let length = u32::from_be_bytes(bytes.get(1..5)?.try_into().ok()?);
-    let length = usize::try_from(length).ok()?.checked_add(1)?;
-    (bytes.len() >= length).then_some(length)
 }
 
 /// A message of a kind, with a body that `write` writes.
@@ -113,6 +93,7 @@ fn field(escaped: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::database::messages::Pieces;
     use postgres_protocol::message::backend::Message;
     use tokio_postgres::fallible_iterator::FallibleIterator;
 
@@ -171,14 +152,14 @@ mod tests {
             cuts in proptest::collection::vec(1_usize..60, 1..20),
         ) {
             let sent = copied(&rows, 3);
-            let (mut turned, mut ready, mut rest) = (CopyAsRows::default(), BytesMut::new(), sent.as_slice());
+            let (mut pieces, mut ready, mut rest) = (Pieces::default(), BytesMut::new(), sent.as_slice());
             // However the bytes come.
             for cut in cuts {
                 let (came, after) = rest.split_at(cut.min(rest.len()));
-                turned.take(came, &mut ready);
+                pieces.join(came, |message| copy_as_rows(message, &mut ready));
                 rest = after;
             }
-            turned.take(rest, &mut ready);
+            pieces.join(rest, |message| copy_as_rows(message, &mut ready));
             assert_eq!(read(ready), (3, rows, "NTDCZ".to_owned()));
         }
     }

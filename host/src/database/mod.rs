@@ -6,12 +6,14 @@ mod copied;
 mod ending;
 #[cfg(feature = "cli")]
 pub(crate) mod lent;
+mod messages;
 mod round_trips;
 mod server;
 pub(crate) mod simple;
 mod tls;
 mod url;
 
+pub(crate) mod apart;
 pub(crate) mod around;
 pub(crate) mod catalog;
 pub(crate) mod discreet;

@@ -1,12 +1,12 @@
 //! How often the server was waited for and how much it sent, counted where the bytes pass and not where somebody remembers to count.
 
-use super::copied::CopyAsRows;
+use super::{apart::RowsApart, copied::copy_as_rows, messages::Pieces};
 use bytes::BytesMut;
 use std::{
     io,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
@@ -30,7 +30,20 @@ struct Counts {
     most_notices: AtomicU64,
     /// Whether the server took the offer of TLS: then what passes here is not what it says.
     encrypted: AtomicBool,
-    copies: AtomicBool,
+    /// Whether `told` is anything but `AsItIs`, which is all that most reads have to know.
+    otherwise: AtomicBool,
+    told: Mutex<Told>,
+}
+
+/// How the client is told what the server says.
+#[derive(Clone, Debug, Default)]
+enum Told {
+    #[default]
+    AsItIs,
+    /// COPY … TO STDOUT as rows.
+    CopyAsRows,
+    /// Without the rows of an answer.
+    WithoutRows(RowsApart),
 }
 
 impl RoundTrips {
@@ -57,7 +70,21 @@ impl RoundTrips {
 
     /// Whether COPY … TO STDOUT is told as rows from here on.
     pub(crate) fn tell_copies_as_rows(&self, copies: bool) {
-        self.0.copies.store(copies, Ordering::Relaxed);
+        self.tell(if copies { Told::CopyAsRows } else { Told::AsItIs });
+    }
+
+    /// Has the rows of the next answer kept apart. It is to be asked in the extended protocol, with nothing else on its way.
+    pub(crate) fn keep_rows(&self, apart: &RowsApart) {
+        self.tell(Told::WithoutRows(apart.clone()));
+    }
+
+    fn tell(&self, told: Told) {
+        self.0.otherwise.store(!matches!(told, Told::AsItIs), Ordering::Relaxed);
+        *self.told() = told;
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.0.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether an answer had too many bytes.
@@ -99,18 +126,20 @@ pub(crate) struct Counted<S> {
     /// Whether nothing was read yet.
     silent: bool,
     trips: RoundTrips,
-    copied: CopyAsRows,
-    /// What came and was not read yet.
+    /// What comes of an answer that is told otherwise.
+    chunk: Vec<u8>,
+    pieces: Pieces,
+    /// What was told of it and not read yet.
     ready: BytesMut,
 }
 
-/// What is read at once of an answer that is told otherwise.
-const CHUNK: usize = 4096;
+/// What is read of such an answer at once.
+const CHUNK: usize = 64 << 10;
 
 impl<S> Counted<S> {
     pub(crate) fn new(socket: S, trips: RoundTrips) -> Counted<S> {
-        let (copied, ready) = (CopyAsRows::default(), BytesMut::new());
-        Counted { socket, wrote: false, silent: true, trips, copied, ready }
+        let (chunk, pieces, ready) = (Vec::new(), Pieces::default(), BytesMut::new());
+        Counted { socket, wrote: false, silent: true, trips, chunk, pieces, ready }
     }
 
     fn came(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -126,6 +155,27 @@ impl<S> Counted<S> {
     }
 }
 
+impl<S> Counted<S> {
+    /// Makes what is told of what came.
+    fn turn(&mut self, came: &[u8]) -> io::Result<()> {
+        self.came(came)?;
+        let told = self.trips.told().clone();
+        let Counted { pieces, ready, .. } = self;
+        match &told {
+            Told::AsItIs => ready.extend_from_slice(came),
+            Told::CopyAsRows => pieces.join(came, |message| copy_as_rows(message, ready)),
+            Told::WithoutRows(apart) => {
+                pieces.join(came, |message| apart.keep(message, ready));
+                if apart.ended() {
+                    self.trips.tell(Told::AsItIs);
+                    self.chunk = Vec::new();
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
@@ -134,20 +184,24 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
                 buf.put_slice(&self.ready.split_to(most));
                 return Poll::Ready(Ok(()));
             }
-            if !self.trips.0.copies.load(Ordering::Relaxed) {
+            if !self.trips.0.otherwise.load(Ordering::Relaxed) {
                 let before = buf.filled().len();
                 ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
                 return Poll::Ready(self.came(buf.filled().get(before..).unwrap_or_default()));
             }
-            let mut chunk = [0; CHUNK];
+            let mut chunk = std::mem::take(&mut self.chunk);
+            chunk.resize(CHUNK, 0);
             let mut came = ReadBuf::new(&mut chunk);
-            ready!(Pin::new(&mut self.socket).poll_read(cx, &mut came))?;
-            self.came(came.filled())?;
-            if came.filled().is_empty() {
-                return Poll::Ready(Ok(()));
+            let read = Pin::new(&mut self.socket).poll_read(cx, &mut came);
+            let length = came.filled().len();
+            let done = match read {
+                Poll::Ready(Ok(())) if length > 0 => self.turn(chunk.get(..length).unwrap_or_default()).map(|()| None),
+                read => Ok(Some(read)),
+            };
+            self.chunk = chunk;
+            if let Some(read) = done? {
+                return read;
             }
-            let Counted { copied, ready, .. } = &mut *self;
-            copied.take(came.filled(), ready);
         }
     }
 }

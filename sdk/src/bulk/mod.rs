@@ -1,8 +1,9 @@
 //! Many rows at once, in PostgreSQL's binary format.
 //!
-//! [`Db::read_bulk`] reads the rows of a query in parts of a few megabytes, so that a table of any size passes through a small memory;
-//! [`Db::write_bulk`] collects rows and puts them into a table by COPY, a few megabytes at a time. Fields are decoded and encoded where
-//! they are used, so that a million rows cost about what they cost in a native program. Other statements may be sent in between.
+//! [`Db::read_bulk`] reads the rows of a query in parts, so that a table of any size passes through a small memory; [`Db::write_bulk`]
+//! collects rows and hands them in parts to a COPY, which the host ends before any other statement and after 16 MiB. Fields are
+//! decoded and encoded where they are used, so that a million rows cost about what they cost in a native program. Other statements
+//! may be sent in between.
 //!
 //! ```
 //! use plinth_block::prelude::*;
@@ -46,7 +47,7 @@ use crate::{
 };
 
 /// Bytes of a part: enough that a call costs nothing beside it, little beside a component's memory.
-const PART: usize = 1 << 20;
+const PART: usize = 256 << 10;
 
 /// A cursor of a [`Backend`](crate::Backend).
 pub trait BackendCursor {

@@ -5,7 +5,9 @@ use super::{Session, as_text, budget, misfit, told};
 use crate::{
     contract::{BulkColumn, Error, Refusal, ValueError},
     database::{
-        Connection, literal, name,
+        Connection,
+        apart::{Rows, RowsApart},
+        literal, name,
         policy::{Phase, Wraps},
     },
 };
@@ -15,7 +17,7 @@ use plinth_manifest::TableName;
 use plinth_values::{Raw, Value, base, is_native, parameters, type_name};
 use std::pin::Pin;
 use tokio_postgres::{
-    RowStream,
+    CopyInSink, RowStream,
     types::{Kind, Type},
 };
 
@@ -26,6 +28,8 @@ const GROWTH: usize = 10;
 /// Bytes of a part, at most, whatever the guest asks for: about what fits into a socket's buffers, so that the server is done with
 /// the next part when the guest is with this one.
 const PART: usize = 256 << 10;
+/// Bytes of a COPY, at most, once it has any: what the server has against them it says at the end.
+const COPY: usize = 16 << 20;
 /// Before the rows of a COPY: the signature, no flags, no extension.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// After them.
@@ -38,16 +42,19 @@ pub(super) struct Cursor {
     /// Rows of the part that was asked for last.
     rows: usize,
     /// That part, on its way: the server works on it while the guest works on the one before.
-    coming: Option<Pin<Box<RowStream>>>,
+    coming: Option<(RowsApart, Pin<Box<RowStream>>)>,
     /// The same, received before another statement was sent.
     came: Option<Result<(Vec<u8>, usize), Error>>,
     ended: bool,
 }
 
-/// Rows that were handed to the server, which works on them while the guest makes more.
+/// A COPY that is open: the server works on what it was handed while the guest makes more.
 pub(super) struct Writing {
     statement: String,
-    done: Pin<Box<dyn Future<Output = Result<u64, tokio_postgres::Error>> + Send>>,
+    sink: Pin<Box<CopyInSink<Bytes>>>,
+    /// What it was handed.
+    bytes: usize,
+    rows: u64,
 }
 
 impl Session {
@@ -136,12 +143,8 @@ impl Session {
     }
 
     async fn settle_all_but(&mut self, reading: Option<u32>) -> Result<(), Error> {
-        if let Some(Writing { statement, done }) = self.writing.take() {
-            let done = done.await.map_err(|error| told(&error));
-            if done.is_err() {
-                self.current = Some(statement);
-            }
-            done?;
+        if let Some(writing) = self.writing.take() {
+            self.end_copy(writing).await?;
         }
         for (_, cursor) in self.cursors.iter_mut().filter(|(number, _)| Some(**number) != reading) {
             if cursor.coming.is_some() {
@@ -200,51 +203,74 @@ impl Session {
         Ok(prepared.columns().iter().map(|column| of_table(column.name(), column.type_())).collect())
     }
 
-    /// Puts rows into a table.
+    /// Puts rows into a table. What the server has against them it says when the COPY ends, at the latest before the next statement.
     pub(crate) async fn copy_in(&mut self, table: &str, columns: &[String], rows: Vec<u8>) -> Result<u64, Error> {
         let done = self.try_copy_in(table, columns, rows).await;
-        self.sent(done.as_ref().ok().copied()).await;
         self.noted(done)
     }
 
     async fn try_copy_in(&mut self, table: &str, columns: &[String], rows: Vec<u8>) -> Result<u64, Error> {
-        self.settle().await?;
         if rows.is_empty() {
+            self.settle().await?;
             return Ok(0);
         }
+        let count = rows_in(&rows).ok_or_else(|| {
+            let message = "the bytes are no whole rows in COPY's binary format".to_owned();
+            Error::Value(ValueError { parameter: None, column: None, message, extra: Vec::new() })
+        })?;
         let table = table_name(table)?;
         let list = listed(columns).map_or_else(String::new, |columns| format!(" ({columns})"));
         let copy = format!("copy {}{list} from stdin (format binary)", quoted(&table));
+        let goes_on = |writing: &mut Writing| writing.statement == copy && writing.bytes + rows.len() <= COPY;
+        let mut writing = match self.writing.take_if(goes_on) {
+            Some(writing) => writing,
+            None => {
+                self.settle().await?;
+                self.begin_copy(copy, &table, columns).await?
+            }
+        };
+        writing.bytes += rows.len();
+        writing.rows += count;
+        if writing.sink.feed(rows.into()).await.is_err() {
+            self.end_copy(writing).await?;
+        } else {
+            self.writing = Some(writing);
+        }
+        Ok(count)
+    }
+
+    async fn begin_copy(&mut self, copy: String, table: &TableName, columns: &[String]) -> Result<Writing, Error> {
         self.statements += 1;
         self.current = Some(copy.clone());
         if let Some(teller) = &self.teller {
             teller.statement(self.statements, &copy);
         }
         self.admit_one()?;
-        let allowed = self.policy.check_copy(&table, columns, self.phase).map_err(Error::Refused)?;
+        let allowed = self.policy.check_copy(table, columns, self.phase).map_err(Error::Refused)?;
         self.about_to_send(&allowed, &copy, &[]).await?;
-        let count = rows_in(&rows).ok_or_else(|| {
-            let message = "the bytes are no whole rows in COPY's binary format".to_owned();
-            Error::Value(ValueError { parameter: None, column: None, message, extra: Vec::new() })
-        })?;
-        let prepared = self.prepare(&copy).await?;
-        let sink = self.connection.client().copy_in::<_, Bytes>(&prepared).await.map_err(|error| told(&error))?;
-        let mut sink = Box::pin(sink);
-        let mut refused = false;
-        for bytes in [Bytes::from_static(HEADER), rows.into(), Bytes::from_static(TRAILER)] {
-            refused = refused || sink.feed(bytes).await.is_err();
-        }
-        // What the server has against the rows it says at the end, which is waited for when something else is to be sent.
-        let mut done: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(async move { sink.as_mut().finish().await });
-        // Asked once, it tells the server that this is all.
-        match futures_util::FutureExt::now_or_never(done.as_mut()) {
-            Some(written) => written.map_err(|error| told(&error)),
-            None if refused => done.await.map_err(|error| told(&error)),
-            None => {
-                self.writing = Some(Writing { statement: copy, done });
-                Ok(count)
+        let begun = async {
+            let prepared = self.prepare(&copy).await?;
+            self.connection.client().copy_in::<_, Bytes>(&prepared).await.map_err(|error| told(&error))
+        };
+        match begun.await {
+            Ok(sink) => {
+                let mut sink = Box::pin(sink);
+                // If it is not taken, the end says why.
+                let _ = sink.feed(Bytes::from_static(HEADER)).await;
+                Ok(Writing { statement: copy, sink, bytes: 0, rows: 0 })
+            }
+            Err(error) => {
+                self.sent(None).await;
+                Err(error)
             }
         }
+    }
+
+    async fn end_copy(&mut self, mut writing: Writing) -> Result<(), Error> {
+        let _ = writing.sink.feed(Bytes::from_static(TRAILER)).await;
+        let ended = writing.sink.as_mut().finish().await.map_err(|error| told(&error));
+        self.sent(ended.is_ok().then_some(writing.rows)).await;
+        ended.map(drop).inspect_err(|_| self.current = Some(writing.statement))
     }
 }
 
@@ -253,8 +279,12 @@ impl Cursor {
     async fn ask(&mut self, connection: &Connection, number: u32) -> Result<(), Error> {
         let fetch = format!("fetch forward {} from {}", self.rows, cursor(number));
         let none: [(&str, Type); 0] = [];
+        let rows = RowsApart::with_capacity(PART + PART / 4);
+        if !connection.trips().encrypted() {
+            connection.trips().keep_rows(&rows);
+        }
         let stream = connection.client().query_typed_raw(&fetch, none).await.map_err(|error| told(&error))?;
-        self.coming = Some(Box::pin(stream));
+        self.coming = Some((rows, Box::pin(stream)));
         Ok(())
     }
 
@@ -263,8 +293,9 @@ impl Cursor {
         if let Some(came) = self.came.take() {
             return came;
         }
-        let Some(mut stream) = self.coming.take() else { return Ok((Vec::new(), 0)) };
-        let (mut part, mut count) = (Vec::with_capacity(PART + PART / 4), 0_usize);
+        let Some((apart, mut stream)) = self.coming.take() else { return Ok((Vec::new(), 0)) };
+        // Where the socket sees only what is encrypted, the rows come by the client.
+        let (mut part, mut count) = (Vec::new(), 0_usize);
         let fields = i16::try_from(self.width).unwrap_or(i16::MAX).to_be_bytes();
         while let Some(row) = stream.next().await {
             let row = row.map_err(|error| told(&error))?;
@@ -277,6 +308,10 @@ impl Cursor {
                 part.extend_from_slice(&length.to_be_bytes());
                 part.extend_from_slice(raw.0.unwrap_or_default());
             }
+        }
+        if count == 0 {
+            let Rows { bytes, count } = apart.take();
+            return Ok((bytes, count));
         }
         Ok((part, count))
     }

@@ -8,6 +8,12 @@ impl Migration for Interleaved {
     fn apply(db: &Db) -> Result<Outcome> {
         let mut rows = db.read_bulk("select id, n from large where id <= $1 order by id", &[&200_000_i64])?;
         let mut doubled = db.write_bulk("doubled", &["id", "n"])?;
+        // Given up while its second part is on the way.
+        let mut given_up = db.read_bulk("select id from large order by id desc", &[])?;
+        let last = given_up.next()?.map(|row| row.get::<i64>(0)).transpose()?;
+        drop(given_up);
+        let most: i64 = db.query_one("select max(id) from large", &[])?;
+        ensure!(last == Some(200_000) && most == 200_000, "{last:?} was read, {most} is the last one");
         let mut read = 0_i64;
         while let Some(row) = rows.next()? {
             let (id, n): (i64, i32) = (row.get(0)?, row.get(1)?);

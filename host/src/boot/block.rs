@@ -6,7 +6,8 @@ use super::{
     transient,
 };
 use crate::{
-    ledger::Row,
+    database::literal,
+    ledger::{Row, json},
     load::Component,
     plan::{Action, Step},
     report::{BlockReport, ErrorClass, Outcome, ReportError},
@@ -16,8 +17,8 @@ use plinth_manifest::{Kind, OnFailure, Transaction as Wrapping};
 use std::time::{Duration, Instant};
 
 impl Boot<'_> {
-    /// Runs a block, again if it fails in a way that may pass. Failures are part of the report.
-    pub(super) async fn block(&self, component: &Component, step: &Step) -> BlockReport {
+    /// Runs a block, again if it fails in a way that may pass. Failures are part of the report. The begin of the next one rides with its end.
+    pub(super) async fn block(&self, component: &Component, step: &Step, next: Option<&Component>) -> BlockReport {
         if component.manifest.kind == Kind::Backfill {
             return self.backfill(component, step).await;
         }
@@ -29,7 +30,7 @@ impl Boot<'_> {
             let again = if component.manifest.transaction == Wrapping::None {
                 self.outside(component, resumed, &mut report, started).await
             } else {
-                self.once(component, step, &mut report, started).await
+                self.once(component, step, next, &mut report, started).await
             };
             let Some(pause) = again else { return report };
             resumed = true;
@@ -40,8 +41,15 @@ impl Boot<'_> {
     }
 
     /// Tries a block in a transaction. A pause, if it is to be tried once more.
-    async fn once(&self, component: &Component, step: &Step, report: &mut BlockReport, started: Instant) -> Option<Duration> {
-        match self.inside(component, report, started).await {
+    async fn once(
+        &self,
+        component: &Component,
+        step: &Step,
+        next: Option<&Component>,
+        report: &mut BlockReport,
+        started: Instant,
+    ) -> Option<Duration> {
+        match self.inside(component, next, report, started).await {
             Ok(()) => {}
             Err(Stopped::Deferred(transaction, reason)) => {
                 self.put_off(component, step, transaction, reason, report, started).await;
@@ -82,15 +90,18 @@ impl Boot<'_> {
     async fn inside<'a>(
         &'a self,
         component: &'a Component,
+        next: Option<&Component>,
         report: &mut BlockReport,
         started: Instant,
     ) -> Result<(), Stopped<'a>> {
         let begun = Begun::begin(self, component).await.map_err(Stopped::Before)?;
         let measured = self.tried(begun, component, report, started).await?;
         // A rule that changed nothing has nothing to commit: its row is written with the boot's end, at no cost of its own.
-        let record = (report.outcome == Outcome::Applied).then(|| self.record.rows(&[Row::new(report, Some(component))]));
+        let record = (report.outcome == Outcome::Applied).then(|| {
+            self.questions.record(&json(&[Row::new(report, Some(component))]), |rows| self.record.write(&literal(rows)))
+        });
         self.pass.commits(report);
-        match measured.commit(record.as_deref(), Durable::WithTheBoot).await {
+        match measured.commit(record.as_deref(), Durable::WithTheBoot, next).await {
             Ok(_) => {
                 report.duration_ms = milliseconds(started);
                 Ok(())
@@ -127,6 +138,7 @@ impl Boot<'_> {
                 (measured, Some("its first batch".to_owned()))
             }
         };
+        self.looks.note(&component.manifest.id, measured.running().session().asked());
         let effects = measured.effects.clone();
         if component.manifest.kind == Kind::Rule
             && !effects.rows.is_empty()

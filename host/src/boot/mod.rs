@@ -22,7 +22,11 @@ mod transient;
 pub(crate) mod verify;
 
 use crate::{
-    database::{Connection, questions::Questions},
+    database::{
+        Connection,
+        catalog::Classes,
+        questions::{For, Questions},
+    },
     error::BootError,
     host::Host,
     ledger::{Known, LedgerError, Record, Row},
@@ -36,11 +40,13 @@ use loaded::Listed;
 pub(crate) use loaded::Loaded;
 use look::Turn;
 use pass::Pass;
+use plinth_manifest::{Kind, Object, Transaction as Wrapping};
+use settle::Looks;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use transaction::{STILL_THERE_IN_SESSION, settings, settings_alone};
+use transaction::{BegunAhead, STILL_THERE_IN_SESSION, settings, settings_alone};
 
 /// What the report says behind a pooler.
 const POOLED: &str = "a pooler stands between host and server, so the boot's lock is a lease (--lock says otherwise)";
@@ -66,6 +72,8 @@ pub(crate) struct Boot<'a> {
     once_complete: bool,
     started: Instant,
     reports: Vec<BlockReport>,
+    looks: Looks,
+    ahead: BegunAhead,
 }
 
 /// Boots, until it is done or `stop` is: then the statement that runs is cancelled and everything uncommitted rolled back.
@@ -127,7 +135,10 @@ async fn attempt(host: &Host, listed: &Arc<Listed>, connection: Arc<Connection>,
     let opened = async {
         let blocks = roles::connection_of_blocks(host, &connection).await?;
         let (plan, record, sandbox) = open(host, loaded, &connection, &blocks, &held, &known).await?;
-        let questions = questions(host, &connection, &blocks, &held).await?;
+        let runs = plan.steps.iter().filter(|step| step.action != Action::Skip);
+        let pending = runs.filter_map(|step| loaded.components.get(step.component));
+        let provided = pending.flat_map(|component| &component.manifest.provides);
+        let questions = questions(host, (&connection, &blocks), &held, &record, provided).await?;
         Ok((blocks, plan, record, sandbox, questions))
     };
     let opened = tokio::select! {
@@ -158,6 +169,8 @@ async fn attempt(host: &Host, listed: &Arc<Listed>, connection: Arc<Connection>,
         once_complete,
         started,
         reports: Vec::new(),
+        looks: Looks::default(),
+        ahead: BegunAhead::default(),
     };
     pass.runs_on(&boot.connection);
     pass.opened(&boot.record, boot.report(BootState::Interrupted).boot, started);
@@ -191,7 +204,7 @@ async fn open(
     if !problems.is_empty() {
         return Err(PlanError(problems).into());
     }
-    if plan.retired.iter().any(|(_, kind)| *kind == plinth_manifest::Kind::Rule) {
+    if plan.retired.iter().any(|(_, kind)| *kind == Kind::Rule) {
         let evidence = history::rules(host, connection).await?;
         let removed = evidence.iter().filter(|rule| plan.is_retired(&rule.block));
         let notes: Vec<String> = removed
@@ -209,17 +222,30 @@ async fn open(
 }
 
 /// The host's questions, prepared for the blocks' session if it is that and nobody else's.
-async fn questions(host: &Host, ours: &Connection, blocks: &Connection, held: &Held) -> Result<Questions, BootError> {
+async fn questions(
+    host: &Host,
+    (ours, blocks): (&Connection, &Connection),
+    held: &Held,
+    record: &Record,
+    provided: impl Iterator<Item = &Object>,
+) -> Result<Questions, BootError> {
     if held.mode() == Mode::Lease || !blocks.is_at(&host.database) {
         return Ok(Questions::plain());
     }
     let unprepared =
         |source| BootError::Ledger(LedgerError::Database { schema: host.ledger.schema.clone(), doing: "asked for", source });
-    // A role of the blocks' own cannot ask who the runner is.
-    let token = Some(held.token()).filter(|_| std::ptr::eq(blocks, ours));
-    let fences = token.map(|token| (token.still(), token.fence()));
-    let (still, fence) = fences.as_ref().map_or(("select", "select"), |(still, fence)| (still, fence));
-    Questions::prepare(blocks, &settings_alone(host), STILL_THERE_IN_SESSION, (still, fence)).await.map_err(unprepared)
+    // A role of the blocks' own cannot ask who the runner is, nor write the ledger.
+    let same = std::ptr::eq(blocks, ours);
+    let fences = Some(held.token()).filter(|_| same).map(|token| (token.still(), token.fence()));
+    let write = same.then(|| record.write("$1"));
+    let to = For {
+        settings: &settings_alone(host),
+        session: STILL_THERE_IN_SESSION,
+        fences: fences.as_ref().map_or(("select", "select"), |(still, fence)| (still, fence)),
+        record: write.as_deref(),
+        classes: Classes::of(provided),
+    };
+    Questions::prepare(blocks, to).await.map_err(unprepared)
 }
 
 impl Boot<'_> {
@@ -253,7 +279,7 @@ impl Boot<'_> {
                     ahead.reached(running);
                     running += 1;
                     self.host.teller.block(&component.manifest.id, running);
-                    let mut report = self.block(component, step).await;
+                    let mut report = self.block(component, step, self.next(steps.get(place + 1..).unwrap_or_default())).await;
                     self.host.teller.ended(&report);
                     // A rule that did its work in an earlier try finds nothing to do in this one.
                     if report.outcome == Outcome::Unchanged
@@ -282,6 +308,14 @@ impl Boot<'_> {
             return self.failed().await;
         }
         self.complete().await
+    }
+
+    /// The block that runs next, if it has a transaction of the host's.
+    fn next(&self, steps: &[Step]) -> Option<&Component> {
+        let running = steps.iter().filter(|step| !matches!(step.action, Action::Skip | Action::Background));
+        let mut running = running.filter_map(|step| self.loaded.components.get(step.component));
+        let next = running.find(|component| self.waits(component).is_none())?;
+        (next.manifest.kind != Kind::Backfill && next.manifest.transaction != Wrapping::None).then_some(next)
     }
 
     /// A block that cannot run, since one that it needs put its work off in this boot or is not done yet.

@@ -11,7 +11,8 @@ use super::{
     pass::Pass,
     preview::planned,
     roles::connection_of_blocks,
-    transaction::{Begun, Broken, settings},
+    settle::Looks,
+    transaction::{Begun, BegunAhead, Broken, settings},
 };
 use crate::{
     database::{observer::Observed, questions::Questions},
@@ -72,6 +73,8 @@ async fn rehearse(host: &Host, pass: &Pass) -> Result<Rehearsal, BootError> {
         once_complete: false,
         started,
         reports: Vec::new(),
+        looks: Looks::default(),
+        ahead: BegunAhead::default(),
     };
     let blocks = boot.rehearsed(server.as_deref()).await;
     // If the server is gone, so is the transaction: what was seen is told all the same.

@@ -1,5 +1,8 @@
-//! The end of a boot: a second pass of the rules that must change nothing, and the post-conditions once more, of every rule and of the migrations that this boot applied. A rule's own
-//! look came right after its own write; what a later block undid shows only here.
+//! The end of a boot: a second pass of the rules that must change nothing, and the post-conditions once more, of every rule and of the
+//! migrations that this boot applied. A rule's own look came right after its own write; what a later block undid shows only here.
+//!
+//! What the blocks asked is asked again, many queries at once. A block itself looks again if an answer is another one now, or if it did more
+//! than ask.
 
 use super::{
     Boot,
@@ -9,11 +12,39 @@ use crate::{
     database::{
         effects::Counters,
         policy::{Phase, Policy},
+        session::{Asked, ask_again},
     },
     report::{ErrorClass, Outcome, ReportError},
 };
 use plinth_manifest::Kind;
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// What the blocks of a boot asked when they looked at their post-conditions, and found them to hold.
+#[derive(Debug, Default)]
+pub(super) struct Looks(Mutex<BTreeMap<String, Vec<Asked>>>);
+
+impl Looks {
+    /// Notes it for a block; none if it cannot be asked again.
+    pub(super) fn note(&self, id: &str, asked: Option<Vec<Asked>>) {
+        match asked {
+            Some(asked) => self.all().insert(id.to_owned(), asked),
+            None => self.all().remove(id),
+        };
+    }
+
+    /// What is known of some blocks.
+    fn of<'a>(&self, ids: &[&'a str]) -> Vec<(&'a str, Vec<Asked>)> {
+        let all = self.all();
+        ids.iter().filter_map(|id| Some((*id, all.get(*id)?.clone()))).collect()
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Asked>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Boot<'_> {
     /// Lets everything settle. The error names the block.
@@ -54,11 +85,31 @@ impl Boot<'_> {
         self.look_again(ids).await
     }
 
+    /// Those of some blocks that have to look themselves.
+    async fn differing<'a>(&self, ids: &[&'a str]) -> Result<Vec<&'a str>, tokio_postgres::Error> {
+        let looks = self.looks.of(ids);
+        let asked = looks.iter().flat_map(|(_, asked)| asked).cloned().collect();
+        // What fails here the block is to see for itself, so it must not fail the transaction.
+        self.connection.send("savepoint plinth_again").await?;
+        let again = tokio::time::timeout(self.host.limits.wall, ask_again(&self.connection, asked)).await;
+        let Ok(Ok(again)) = again else {
+            self.connection.send("rollback to savepoint plinth_again").await?;
+            return Ok(ids.to_vec());
+        };
+        let mut again = again.into_iter();
+        let mut same = |asked: &[Asked]| again.by_ref().take(asked.len()).filter(|same| *same).count() == asked.len();
+        let same: BTreeSet<&str> = looks.iter().filter(|(_, asked)| same(asked)).map(|(id, _)| *id).collect();
+        Ok(ids.iter().copied().filter(|id| !same.contains(id)).collect())
+    }
+
     async fn look_again(&self, ids: &[&str]) -> Result<(), (String, ReportError)> {
-        for id in ids {
+        let first = ids.first().copied().unwrap_or_default();
+        let differing = self.differing(ids).await;
+        let differing = differing.map_err(|error| (first.to_owned(), ReportError::of_host(&error, "the end of the boot")))?;
+        for id in differing {
             let Some(component) = self.component(id) else { continue };
             let policy = Arc::new(Policy::new(&component.manifest, &self.record.ledger.schema));
-            let told = |error| ((*id).to_owned(), error);
+            let told = |error| (id.to_owned(), error);
             let mut running = start(self, component, policy, &self.connection).map_err(told)?;
             running.session().enter(Phase::Verify, Counters::default());
             let checks = running.verify().await.map_err(|error| {

@@ -8,14 +8,14 @@ use super::{
 };
 use crate::{
     database::{
-        Connection, ResultSets,
+        Connection, ResultSets, Sent,
         around::{Around, HOST_PATH},
         effects::{COUNTERS, Counters, Effects},
         literal, name,
         objects::{Objects, WROTE, wrote},
         observer::Observer,
         policy::{Phase, Policy},
-        questions::{PREPARED, read_prepared},
+        questions::{PREPARED, Questions, read_prepared},
         session::Session,
         touched::{TOUCHED, Touched},
     },
@@ -26,7 +26,10 @@ use crate::{
     sandbox::{BlockError, Ended, Running, Stepped},
 };
 use plinth_manifest::{Kind, TableName};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 /// A block's transaction, as far as it has come.
 pub(super) struct Transaction<'a> {
@@ -69,6 +72,22 @@ pub(super) struct Broken<'a> {
     pub(super) error: ReportError,
     /// What it did, if it came so far that this is known.
     pub(super) effects: Option<Effects>,
+}
+
+/// The transaction that begins with the end of the one before it.
+#[derive(Default)]
+pub(super) struct BegunAhead(Mutex<Option<(String, Sent)>>);
+
+impl BegunAhead {
+    fn put(&self, id: &str, begun: Sent) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((id.to_owned(), begun));
+    }
+
+    /// The begin of a block's transaction, if it was sent.
+    fn take(&self, id: &str) -> Option<Sent> {
+        let begun = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        begun.filter(|(of, _)| of == id).map(|(_, begun)| begun)
+    }
 }
 
 /// Has the server look whether we are still there.
@@ -117,29 +136,40 @@ pub(super) fn settings_alone(host: &Host) -> String {
     )
 }
 
-fn around(sets: &ResultSets, place: usize) -> Around {
-    Around::read(sets, place).and_prepared(read_prepared(sets, place - 1))
+/// The transaction and the session at its begin.
+fn around(sets: &ResultSets, questions: &Questions) -> Around {
+    Around::read(sets, 1).and_prepared(questions.all_prepared(sets, 0))
+}
+
+/// What begins a block's transaction.
+fn begin(boot: &Boot<'_>, component: &Component, counts_from_nothing: bool) -> String {
+    format!(
+        "begin isolation level read committed read write; {}; set local {}; {}; {}; {}; {}",
+        boot.still(),
+        named(boot.host, &component.manifest.id),
+        boot.settings(),
+        if counts_from_nothing { "select" } else { COUNTERS },
+        boot.questions.around(),
+        boot.questions.prepared()
+    )
 }
 
 impl<'a> Begun<'a> {
-    /// Compiles the block and begins its transaction.
+    /// Compiles the block and begins its transaction, unless that rode with the COMMIT before it.
     pub(super) async fn begin(boot: &'a Boot<'a>, component: &'a Component) -> Result<Begun<'a>, ReportError> {
         let manifest = &component.manifest;
+        let begun = boot.ahead.take(&manifest.id);
         let policy = Arc::new(Policy::new(manifest, &boot.record.ledger.schema));
         compiled(boot, component).await?;
         let mut running = start(boot, component, policy.clone(), &boot.connection)?;
-        let counted = if boot.counts_from_nothing() { "select" } else { COUNTERS };
-        let begin = format!(
-            "begin isolation level read committed read write; {}; set local {}; {}; {counted}; {}; {PREPARED}",
-            boot.still(),
-            named(boot.host, &manifest.id),
-            boot.settings(),
-            boot.questions.around()
-        );
-        boot.connection.counts();
-        let sets = boot.connection.send(&begin).await.map_err(|error| ReportError::of_host(&error, "BEGIN"))?;
+        let begun = begun.unwrap_or_else(|| {
+            let begin = begin(boot, component, boot.counts_from_nothing());
+            boot.connection.counts();
+            boot.connection.send_ahead(begin)
+        });
+        let sets = begun.await.map_err(|error| ReportError::of_host(&error, "BEGIN"))?;
         running.session().enter(Phase::Work, Counters::read(&sets, 2));
-        Ok(Begun(Transaction { boot, component, running, policy, around: around(&sets, 1), after: None }))
+        Ok(Begun(Transaction { boot, component, running, policy, around: around(&sets, &boot.questions), after: None }))
     }
 
     /// The same behind a savepoint of the rehearsal's transaction, and observed.
@@ -152,12 +182,13 @@ impl<'a> Begun<'a> {
         let policy = Arc::new(Policy::new(&component.manifest, ledger));
         compiled(boot, component).await?;
         let mut running = start(boot, component, policy.clone(), &boot.connection)?;
-        let begin = format!("savepoint {REHEARSED}; {COUNTERS}; {TOUCHED}; {}; {PREPARED}", boot.questions.around());
+        let (stands, prepared) = (boot.questions.around(), boot.questions.prepared());
+        let begin = format!("savepoint {REHEARSED}; {COUNTERS}; {TOUCHED}; {stands}; {prepared}");
         let sets = boot.connection.send(&begin).await.map_err(|error| ReportError::of_host(&error, "SAVEPOINT"))?;
         let session = running.session();
         session.enter(Phase::Work, Counters::read(&sets, 3));
         session.observe(Observer::new(ledger, Touched::read(&sets, 2).locks(ledger)));
-        Ok(Begun(Transaction { boot, component, running, policy, around: around(&sets, 1), after }))
+        Ok(Begun(Transaction { boot, component, running, policy, around: around(&sets, &boot.questions), after }))
     }
 
     /// Lets the block do its work.
@@ -221,12 +252,15 @@ pub(super) fn start(
 impl<'a> Worked<'a> {
     /// Looks at the post-conditions, read-only, behind a savepoint.
     pub(super) async fn verify(mut self) -> Result<Verified<'a>, Broken<'a>> {
-        if let Err(error) = self.0.boot.connection.send("savepoint plinth_verify; set transaction read only").await {
-            return Err(self.0.broken(ReportError::of_host(&error, "the block left its transaction unusable")));
-        }
         let counters = self.0.running.session().counters().clone();
         self.0.running.session().enter(Phase::Verify, counters);
-        match self.0.running.verify().await {
+        let savepoint = "savepoint plinth_verify; set transaction read only";
+        let opened = self.0.boot.connection.send_ahead(savepoint.to_owned());
+        let verified = self.0.running.verify().await;
+        if let Err(error) = opened.await {
+            return Err(self.0.broken(ReportError::of_host(&error, "the block left its transaction unusable")));
+        }
+        match verified {
             Err(error) => Err(self.0.broken_by(&error)),
             // Nothing else would notice that it says too early that it is done.
             Ok(checks) if checks.is_empty() && self.0.component.manifest.kind == Kind::Backfill => {
@@ -243,7 +277,7 @@ impl<'a> Worked<'a> {
     /// Measures a batch that is not the last one: post-conditions are about the end. Also tells who waits for it.
     pub(super) async fn measure_batch(self) -> Result<(Measured<'a>, Pressure), Broken<'a>> {
         let (measured, sets) = self.0.measure(WAITING).await?;
-        Ok((measured, Pressure::waiting(&sets, 6)))
+        Ok((measured, Pressure::waiting(&sets, 5)))
     }
 
     /// Gives the work up, as the block asked: for a deferral.
@@ -266,7 +300,8 @@ impl<'a> Transaction<'a> {
         let ledger = &self.boot.record.ledger.schema;
         // The look at what it provides comes last: its own locks are none of the block's.
         let provides = provided(&self.component.manifest);
-        let questions = self.boot.questions;
+        let questions = &self.boot.questions;
+        let looks = questions.look(&provides);
         // What has to say more than most may do more than most.
         let everywhere = !self.component.manifest.allow.is_empty();
         // A rule mostly finds nothing to do: whether it wrote anything at all is the cheaper question.
@@ -277,9 +312,9 @@ impl<'a> Transaction<'a> {
             "{before}; set constraints all immediate; {}; {PREPARED}; {}; {objects}; {}",
             questions.around(),
             questions.touched(),
-            provides.query()
+            looks.join("; ")
         );
-        let sets = match self.boot.connection.send(&ask).await {
+        let mut sets = match self.boot.connection.send(&ask).await {
             Ok(sets) => sets,
             Err(error) => {
                 let deferred = error.code().is_some_and(|code| code.code().starts_with("23"));
@@ -289,19 +324,20 @@ impl<'a> Transaction<'a> {
                 return Err(self.broken(error));
             }
         };
-        let touched = Touched::read(&sets, 2);
-        if let Some(error) = ReportError::of_around(&self.around, &around(&sets, 4), &touched, ledger) {
+        let existing = provides.read_all(&sets.take_last(looks.len()));
+        let touched = Touched::read(&sets, 1);
+        let now = Around::read(&sets, 3).and_prepared(read_prepared(&sets, 2));
+        if let Some(error) = ReportError::of_around(&self.around, &now, &touched, ledger) {
             return Err(self.broken(error));
         }
         let rows = touched.counters().since(self.running.session().counters());
-        let seen = if rule { (!wrote(&sets, 1)).then(Objects::default) } else { Some(Objects::read(&sets, 1)) };
+        let seen = if rule { (!wrote(&sets, 0)).then(Objects::default) } else { Some(Objects::read(&sets, 0)) };
         let objects = match made(self.boot, self.after, everywhere, seen).await {
             Ok(objects) => objects,
             Err(error) => return Err(self.broken(ReportError::of_host(&error, "what the block did cannot be measured"))),
         };
         let youngest = objects.youngest().max(self.after);
         let effects = Effects { rows, locks: touched.locks(ledger), objects: objects.changes(ledger), youngest };
-        let existing = provides.read(&sets, 0);
         match self.forbidden(&effects).or_else(|| ReportError::of_provides(&self.component.manifest, &existing)) {
             Some(error) => Err(Broken { effects: Some(effects), ..self.broken(error) }),
             None => Ok((Measured { effects, transaction: self }, sets)),
@@ -328,8 +364,13 @@ async fn made(
 }
 
 impl<'a> Measured<'a> {
-    /// Ends the transaction. What is to be recorded rides with COMMIT.
-    pub(super) async fn commit(self, record: Option<&str>, durable: Durable) -> Result<Transaction<'a>, Broken<'a>> {
+    /// Ends the transaction. What is to be recorded rides with COMMIT, and the begin of the next one does, if it is known.
+    pub(super) async fn commit(
+        self,
+        record: Option<&str>,
+        durable: Durable,
+        next: Option<&Component>,
+    ) -> Result<Transaction<'a>, Broken<'a>> {
         let mut transaction = self.transaction;
         // Without the lock, another replica may be running the same block. The fence is the same question to the server,
         // which knows for certain.
@@ -351,9 +392,19 @@ impl<'a> Measured<'a> {
                 Err(error) => return Err(transaction.broken(error)),
             },
         };
-        match transaction.boot.connection.send(&end).await {
+        let boot = transaction.boot;
+        let ended = boot.connection.send_ahead(end);
+        let begun = next.map(|next| {
+            let begin = begin(boot, next, boot.questions.are_prepared() && boot.connection.flushes());
+            (next, boot.connection.send_ahead(begin))
+        });
+        match ended.await {
             Ok(_) => {
-                transaction.boot.connection.tidied();
+                boot.connection.tidied();
+                if let Some((next, begun)) = begun {
+                    boot.connection.counts();
+                    boot.ahead.put(&next.manifest.id, begun);
+                }
                 Ok(transaction)
             }
             Err(error) => {

@@ -15,9 +15,9 @@ use rustls::ClientConfig;
 use std::{
     io,
     path::PathBuf,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -265,7 +265,7 @@ impl Database {
             process: OnceCell::new(),
             major: major.unwrap_or_default(),
             counts_from_nothing: AtomicBool::new(true),
-            asked: AtomicBool::new(false),
+            asked: Mutex::default(),
         })
     }
 
@@ -318,8 +318,11 @@ pub(crate) struct Connection {
     /// The server's major version.
     major: u32,
     counts_from_nothing: AtomicBool,
-    asked: AtomicBool,
+    asked: Mutex<Vec<String>>,
 }
+
+/// The answer to what was sent.
+pub(crate) type Sent = Pin<Box<dyn Future<Output = Result<super::ResultSets, tokio_postgres::Error>> + Send>>;
 
 impl Connection {
     pub(crate) fn client(&self) -> &Client {
@@ -327,7 +330,7 @@ impl Connection {
     }
 
     /// Whether the server can be asked to flush the session's counters: since version 15.
-    pub(super) fn flushes(&self) -> bool {
+    pub(crate) fn flushes(&self) -> bool {
         self.major >= 15
     }
 
@@ -346,13 +349,9 @@ impl Connection {
         self.counts_from_nothing.store(self.flushes(), Ordering::Relaxed);
     }
 
-    /// Whether the host's questions are prepared in this session.
-    pub(super) fn is_asked(&self) -> bool {
-        self.asked.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn asked(&self) {
-        self.asked.store(true, Ordering::Relaxed);
+    /// The names of the host's questions that are prepared in this session.
+    pub(super) fn asked(&self) -> MutexGuard<'_, Vec<String>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether it goes to the servers of another address, or of the same for another role.
@@ -374,6 +373,17 @@ impl Connection {
     /// The same for statements that wait for nobody: a server that is silent for half a minute counts as gone.
     pub(crate) async fn ask(&self, statements: &str) -> Result<super::ResultSets, tokio_postgres::Error> {
         self.within(SILENCE, statements).await
+    }
+
+    /// Sends statements as [`Connection::send`] does, at once: what is sent before their answer is waited for rides with them.
+    pub(crate) fn send_ahead(self: &Arc<Self>, statements: String) -> Sent {
+        let connection = self.clone();
+        let mut sent: Sent = Box::pin(async move { connection.send(&statements).await });
+        // Asked once, it sends. What it answers then is an error, and kept.
+        match futures_util::FutureExt::now_or_never(sent.as_mut()) {
+            Some(answered) => Box::pin(std::future::ready(answered)),
+            None => sent,
+        }
     }
 
     /// The rows of a table of the host's own, as [`Connection::ask`]: by COPY, which in a new session costs a third of a SELECT, unless

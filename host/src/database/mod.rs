@@ -25,7 +25,7 @@ pub(crate) mod questions;
 pub(crate) mod session;
 pub(crate) mod touched;
 
-pub(crate) use connect::{Canceller, Connection};
+pub(crate) use connect::{Canceller, Connection, Sent};
 pub use connect::{ConnectError, Database};
 pub(crate) use round_trips::RoundTrips;
 #[cfg(feature = "cli")]

@@ -5,7 +5,8 @@
 use super::{
     Connection,
     around::{HOST_PATH, around_query},
-    name,
+    catalog::{Classes, Look},
+    literal, name,
     objects::objects_query,
     simple::{ResultSets, text},
     touched::TOUCHED,
@@ -17,76 +18,122 @@ const TOUCH: &str = "plinth_touched";
 const OBJECTS: &str = "plinth_objects";
 const STILL: &str = "plinth_still";
 const FENCE: &str = "plinth_fence";
+const RECORD: &str = "plinth_record";
 
 /// The host's questions, as this session takes them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Questions {
-    prepared: bool,
+    /// None if it is not ours alone.
+    prepared: Option<Prepared>,
+}
+
+#[derive(Clone, Debug)]
+struct Prepared {
+    /// The classes of objects that can be looked up.
+    classes: Classes,
+    /// Whether a row of the ledger can be written.
+    records: bool,
+    /// The answer to [`PREPARED`].
+    all: Option<String>,
+}
+
+/// What a session is prepared for.
+pub(crate) struct For<'a> {
+    /// The settings of blocks.
+    pub(crate) settings: &'a str,
+    /// What sets up the session.
+    pub(crate) session: &'a str,
+    /// What fails if another runner took over: at the begin of a block's transaction, and before its COMMIT.
+    pub(crate) fences: (&'a str, &'a str),
+    /// What writes rows of the ledger, with the rows as its parameter.
+    pub(crate) record: Option<&'a str>,
+    /// What blocks provide.
+    pub(crate) classes: Classes,
 }
 
 impl Questions {
     /// For sessions that are not ours alone.
     pub(crate) fn plain() -> Questions {
-        Questions { prepared: false }
+        Questions::default()
     }
 
-    /// Prepares them for a session, which `session` sets up; with what fails at the begin of a block's transaction, and before its
-    /// COMMIT, if another runner took over. Each under the settings that it is asked under: a plan is made for a search path.
-    pub(crate) async fn prepare(
-        connection: &Connection,
-        settings: &str,
-        session: &str,
-        (still, fence): (&str, &str),
-    ) -> Result<Questions, tokio_postgres::Error> {
+    /// Prepares them for a session. Each under the settings that it is asked under: a plan is made for a search path.
+    pub(crate) async fn prepare(connection: &Connection, to: For<'_>) -> Result<Questions, tokio_postgres::Error> {
         let prepare = |called: &str, question: &str| format!("prepare {} as {question}", name(called));
-        let all = [
-            "begin".to_owned(),
-            prepare(STILL, still),
-            settings.to_owned(),
-            prepare(AROUND, &around_query(true)),
-            prepare(TOUCH, TOUCHED),
-            prepare(OBJECTS, &objects_query(None, false)),
-            HOST_PATH.to_owned(),
-            prepare(FENCE, fence),
-            "commit".to_owned(),
-            session.to_owned(),
+        let (still, fence) = to.fences;
+        let mut of_blocks = vec![
+            (AROUND.to_owned(), around_query(true)),
+            (TOUCH.to_owned(), TOUCHED.to_owned()),
+            (OBJECTS.to_owned(), objects_query(None, false)),
         ];
-        // Another runner's token, of a backfill before this one.
-        let forget = [STILL, AROUND, TOUCH, OBJECTS, FENCE].map(|called| format!("deallocate {}; ", name(called))).concat();
-        let forget = if connection.is_asked() { forget } else { String::new() };
-        connection.send(&(forget + &all.join("; "))).await?;
-        connection.asked();
-        Ok(Questions { prepared: true })
+        of_blocks.extend(to.classes.questions());
+        let mut ours = vec![(FENCE, fence)];
+        ours.extend(to.record.map(|record| (RECORD, record)));
+        // Those of a backfill before this one have another runner's token.
+        let mut all: Vec<String> = connection.asked().drain(..).map(|called| format!("deallocate {}", name(&called))).collect();
+        all.extend(["begin".to_owned(), prepare(STILL, still), to.settings.to_owned()]);
+        all.extend(of_blocks.iter().map(|(called, question)| prepare(called, question)));
+        all.push(HOST_PATH.to_owned());
+        all.extend(ours.iter().map(|(called, question)| prepare(called, question)));
+        all.extend([PREPARED, "commit", to.session].map(str::to_owned));
+        let sets = connection.send(&all.join("; ")).await?;
+        let names = of_blocks.into_iter().map(|(called, _)| called).chain(ours.iter().map(|(called, _)| (*called).to_owned()));
+        connection.asked().extend(names.chain([STILL.to_owned()]));
+        let all = read_prepared(&sets, 2);
+        Ok(Questions { prepared: Some(Prepared { classes: to.classes, records: to.record.is_some(), all }) })
     }
 
     /// Whether they are prepared: then the session is ours alone, and has what it needs for its life.
-    pub(crate) fn are_prepared(self) -> bool {
-        self.prepared
+    pub(crate) fn are_prepared(&self) -> bool {
+        self.prepared.is_some()
     }
 
     /// Fails, at the begin of a block's transaction, if another runner took over: what `plain` asks.
-    pub(crate) fn still(self, plain: String) -> String {
-        if self.prepared { execute(STILL) } else { plain }
+    pub(crate) fn still(&self, plain: String) -> String {
+        if self.are_prepared() { execute(STILL) } else { plain }
     }
 
     /// The same before COMMIT.
-    pub(crate) fn fence(self, plain: String) -> String {
-        if self.prepared { execute(FENCE) } else { plain }
+    pub(crate) fn fence(&self, plain: String) -> String {
+        if self.are_prepared() { execute(FENCE) } else { plain }
     }
 
     /// How the transaction and the session stand.
-    pub(crate) fn around(self) -> Cow<'static, str> {
-        if self.prepared { execute(AROUND).into() } else { around_query(true).into() }
+    pub(crate) fn around(&self) -> Cow<'static, str> {
+        if self.are_prepared() { execute(AROUND).into() } else { around_query(true).into() }
     }
 
     /// What the transaction holds locks on, and the rows that it changed.
-    pub(crate) fn touched(self) -> Cow<'static, str> {
-        if self.prepared { execute(TOUCH).into() } else { TOUCHED.into() }
+    pub(crate) fn touched(&self) -> Cow<'static, str> {
+        if self.are_prepared() { execute(TOUCH).into() } else { TOUCHED.into() }
+    }
+
+    /// Looks up objects, as far as that is prepared.
+    pub(crate) fn look(&self, look: &Look<'_>) -> Vec<String> {
+        look.statements(self.prepared.as_ref().map(|prepared| prepared.classes).unwrap_or_default())
+    }
+
+    /// Writes rows of the ledger, given as JSON: what `plain` does.
+    pub(crate) fn record(&self, rows: &str, plain: impl FnOnce(&str) -> String) -> String {
+        match &self.prepared {
+            Some(Prepared { records: true, .. }) => format!("{} ({})", execute(RECORD), literal(rows)),
+            _ => plain(rows),
+        }
+    }
+
+    /// What asks at the begin of a block's transaction what the host has prepared, if that is not known.
+    pub(crate) fn prepared(&self) -> &'static str {
+        if self.are_prepared() { "select" } else { PREPARED }
+    }
+
+    /// What is known of it, or was found.
+    pub(crate) fn all_prepared(&self, sets: &ResultSets, place: usize) -> Option<String> {
+        self.prepared.as_ref().map_or_else(|| read_prepared(sets, place), |prepared| prepared.all.clone())
     }
 
     /// Which objects it made: see [`objects_query`].
-    pub(crate) fn objects(self, after: Option<u64>, everywhere: bool) -> String {
-        if self.prepared && after.is_none() && !everywhere { execute(OBJECTS) } else { objects_query(after, everywhere) }
+    pub(crate) fn objects(&self, after: Option<u64>, everywhere: bool) -> String {
+        if self.are_prepared() && after.is_none() && !everywhere { execute(OBJECTS) } else { objects_query(after, everywhere) }
     }
 }
 
@@ -97,7 +144,7 @@ fn execute(called: &str) -> String {
 /// Whether the questions that are prepared are the host's own: a block that hides DEALLOCATE and PREPARE in a function could put
 /// others in their place. This one is never prepared, and nobody chooses when the server says that something was prepared.
 pub(crate) const PREPARED: &str =
-    "select string_agg(name || ' ' || prepare_time::text, ', ' order by name) from pg_catalog.pg_prepared_statements
+    "select string_agg(name || ' ' || extract(epoch from prepare_time)::text, ', ' order by name) from pg_catalog.pg_prepared_statements
      where name like 'plinth\\_%'";
 
 /// The answer to [`PREPARED`].

@@ -1,22 +1,25 @@
 //! The one way by which a block's SQL reaches the database.
 
 mod bulk;
+mod look;
+mod rows;
 
 use super::{
     Connection,
     discreet::discreet,
     effects::{COUNTERS, Counters},
     observer::{Observed, Observer},
-    policy::{Allowed, Phase, Policy, Wraps},
+    policy::{Allowed, Phase, Policy},
 };
-use crate::contract::{BudgetError, Column, DatabaseError, Error, Refusal, Rows, ValueError, to_contract};
+use crate::contract::{BudgetError, DatabaseError, Error, Refusal, Rows, ValueError};
 use crate::events::Teller;
 use crate::sandbox::Limits;
 use bulk::{Cursor, Writing};
-use futures_util::{StreamExt, pin_mut};
-use plinth_values::{Misfit, Raw, Value, decode, is_native, parameters, type_name};
+pub(crate) use look::{Asked, ask_again};
+use plinth_values::{Misfit, Value, parameters};
+use rows::{Described, as_text};
 use std::{collections::HashMap, sync::Arc, time::Duration};
-use tokio_postgres::{Statement, error::ErrorPosition, types::Type};
+use tokio_postgres::{Statement, error::ErrorPosition};
 
 /// How long the rest of a query that was cancelled may take to come.
 const DRAINED: Duration = Duration::from_secs(10);
@@ -43,6 +46,8 @@ pub(crate) struct Session {
     /// The statement that runs or ran last.
     current: Option<String>,
     failed: Option<FailedStatement>,
+    /// Once it looks at its post-conditions: how many statements there were before, and what it asked since.
+    looks: Option<(u64, Vec<Asked>)>,
     /// Whether a transaction of the session's own is open, around a query outside the block's.
     looking: bool,
     /// Only in a rehearsal.
@@ -94,6 +99,7 @@ impl Session {
             writing: None,
             current: None,
             failed: None,
+            looks: None,
             looking: false,
             observer: None,
             teller: None,
@@ -115,6 +121,7 @@ impl Session {
     /// What is allowed from here on.
     pub(crate) fn enter(&mut self, phase: Phase, counters: Counters) {
         self.phase = phase;
+        self.looks = (phase == Phase::Verify).then(|| (self.statements, Vec::new()));
         self.counters = counters;
         self.savepoints.clear();
     }
@@ -285,69 +292,22 @@ impl Session {
         let allowed = self.admit(statement, params.len())?;
         self.fenced().await?;
         self.about_to_send(&allowed, statement, params).await?;
+        if self.phase == Phase::Verify
+            && params.is_empty()
+            && let Some(rows) = self.look(statement).await?
+        {
+            return Ok(rows);
+        }
         let connection = self.connection.clone();
         let mut prepared = self.prepare(statement).await?;
         let params = parameters(params, prepared.params()).map_err(misfit)?;
-        let types: Vec<Type> = prepared.columns().iter().map(|column| column.type_().clone()).collect();
-        let columns: Vec<Column> =
-            prepared.columns().iter().map(|c| Column { name: c.name().to_owned(), type_name: type_name(c.type_()) }).collect();
-        if let Some(wrapped) = as_text(statement, &types, allowed.wraps)? {
+        let described = Described::of(prepared.columns());
+        if let Some(wrapped) = as_text(statement, &described.types, allowed.wraps)? {
             prepared = self.prepare(&wrapped).await?;
         }
         let stream = connection.client().query_raw(&prepared, &params).await.map_err(|error| told(&error))?;
-        pin_mut!(stream);
-        let (mut values, mut bytes) = (Vec::new(), 0_usize);
-        while let Some(row) = stream.next().await {
-            let row = row.map_err(|error| told(&error))?;
-            bytes = bytes.saturating_add(row.raw_size_bytes());
-            self.rows_read += 1;
-            self.bytes_read = self.bytes_read.saturating_add(row.raw_size_bytes() as u64);
-            if let Err(error) = self.too_much(values.len(), bytes) {
-                // Whoever stops reading would be sent all the rest before the next answer.
-                connection.canceller().cancel().await;
-                let rest = async { while let Some(Ok(_)) = stream.next().await {} };
-                let _ = tokio::time::timeout(DRAINED, rest).await;
-                return Err(error);
-            }
-            let mut fields = Vec::with_capacity(types.len());
-            for (place, of) in types.iter().enumerate() {
-                let raw: Raw<'_> = row.try_get(place).map_err(|error| told(&error))?;
-                let value = decode(of, raw.0).map_err(|error| {
-                    let column = columns.get(place).map(|column| column.name.clone());
-                    Error::Value(ValueError { parameter: None, column, message: error.to_string(), extra: Vec::new() })
-                });
-                fields.push(to_contract(value?));
-            }
-            values.push(fields);
-        }
-        Ok(Rows { columns, values, extra: Vec::new() })
-    }
-
-    /// Holds what a query and the block have read against the limits. `rows` were read before this one.
-    fn too_much(&self, rows: usize, bytes: usize) -> Result<(), Error> {
-        let limits = &self.limits;
-        let over = |limit: &str, most: u64, what: &str| {
-            Err(budget(
-                limit,
-                format!(
-                    "{what} more than {most} {}: narrow it, or read it in parts",
-                    if limit.starts_with("rows") { "rows" } else { "bytes" }
-                ),
-            ))
-        };
-        if rows >= limits.rows_per_query {
-            return over("rows-per-query", limits.rows_per_query as u64, "the query returns");
-        }
-        if bytes > limits.bytes_per_query {
-            return over("bytes-per-query", limits.bytes_per_query as u64, "the query returns");
-        }
-        if self.rows_read > limits.rows_per_block {
-            return over("rows-per-block", limits.rows_per_block, "the block's queries return");
-        }
-        if self.bytes_read > limits.bytes_per_block {
-            return over("bytes-per-block", limits.bytes_per_block, "the block's queries return");
-        }
-        Ok(())
+        let rows = self.receive(stream, Some(described), None).await?;
+        Ok(rows.unwrap_or_else(|| Rows { columns: Vec::new(), values: Vec::new(), extra: Vec::new() }))
     }
 
     async fn prepare(&mut self, statement: &str) -> Result<Statement, Error> {
@@ -432,36 +392,6 @@ fn budget(limit: &str, message: String) -> Error {
 
 fn misfit(misfit: Misfit) -> Error {
     Error::Value(ValueError { parameter: misfit.parameter, column: None, message: misfit.message, extra: Vec::new() })
-}
-
-/// The statement inside another one that turns the columns without a case in the contract into text; none if there are none.
-fn as_text(statement: &str, types: &[Type], wraps: Wraps) -> Result<Option<String>, Error> {
-    if types.iter().all(is_native) {
-        return Ok(None);
-    }
-    let statement = statement.trim_end().trim_end_matches(';');
-    let names: Vec<String> = (0..types.len()).map(|place| format!("c{place}")).collect();
-    let columns: Vec<String> = names
-        .iter()
-        .zip(types)
-        .map(|(name, of)| match (is_native(of), of.kind()) {
-            (true, _) => name.clone(),
-            (false, tokio_postgres::types::Kind::Array(_)) => format!("{name}::text[]"),
-            (false, _) => format!("{name}::text"),
-        })
-        .collect();
-    let (columns, names) = (columns.join(", "), names.join(", "));
-    // The line break ends a comment at the end of the statement.
-    match wraps {
-        Wraps::Subquery => Ok(Some(format!("select {columns} from ({statement}\n) as q ({names})"))),
-        Wraps::With => Ok(Some(format!("with q ({names}) as ({statement}\n) select {columns} from q"))),
-        Wraps::No => Err(Error::Value(ValueError {
-            parameter: None,
-            column: None,
-            message: "a column of the statement has a type that can only be read as text: cast it with ::text".into(),
-            extra: Vec::new(),
-        })),
-    }
 }
 
 /// A database's error in the contract's words.

@@ -31,6 +31,16 @@ impl ResultSets {
         self.0.iter().rev().nth(place).map_or(&[], Vec::as_slice)
     }
 
+    /// The rows of all statements.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &SimpleQueryRow> {
+        self.0.iter().flatten()
+    }
+
+    /// Takes the last ones off.
+    pub(crate) fn take_last(&mut self, statements: usize) -> ResultSets {
+        ResultSets(self.0.split_off(self.0.len().saturating_sub(statements)))
+    }
+
     /// How many statements there were.
     pub(crate) fn count(&self) -> usize {
         self.0.len()

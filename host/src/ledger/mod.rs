@@ -19,7 +19,7 @@ pub(crate) use backfill::Place;
 pub(crate) use known::Entry;
 pub(crate) use known::Known;
 pub(crate) use look::{LastBoot, Look};
-pub(crate) use record::{Record, Row};
+pub(crate) use record::{Record, Row, json};
 pub(crate) use roles::{ROLE, Secret};
 pub(crate) use runner::{Claim, FENCED, Token};
 pub(crate) use schema::{FORMAT, Ledger};

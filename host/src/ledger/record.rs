@@ -133,15 +133,15 @@ impl Record {
 
     /// Writes what blocks did.
     pub(crate) fn rows(&self, rows: &[Row<'_>]) -> String {
-        if rows.is_empty() {
-            return "select".to_owned();
-        }
+        if rows.is_empty() { "select".to_owned() } else { self.write(&literal(&json(rows))) }
+    }
+
+    /// What writes rows that are given as JSON, by an expression.
+    pub(crate) fn write(&self, rows: &str) -> String {
         let (schema, application, boot) = (self.ledger.quoted(), self.ledger.application(), self.boot);
-        // A report is made of texts, numbers and lists: it always serialises.
-        let json = literal(&serde_json::to_string(rows).unwrap_or_default());
         format!(
             "with r as (
-                select * from jsonb_to_recordset({json}::jsonb) as r (id text, kind text, title text, team text, digest text, manifest jsonb, outcome text,
+                select * from jsonb_to_recordset({rows}::jsonb) as r (id text, kind text, title text, team text, digest text, manifest jsonb, outcome text,
                     duration_ms double precision, attempt integer, statements bigint, rows jsonb, objects jsonb, locks jsonb, message text, error jsonb, journal jsonb)
              ), o as (
                 insert into {schema}.outcomes (boot, block, attempt, outcome, started, duration_ms, statements, rows, objects, locks, message, error, journal)
@@ -232,4 +232,9 @@ impl Record {
             ids.join(", ")
         )
     }
+}
+
+/// Rows as [`Record::write`] takes them. A report is made of texts, numbers and lists: it always serialises.
+pub(crate) fn json(rows: &[Row<'_>]) -> String {
+    serde_json::to_string(rows).unwrap_or_default()
 }

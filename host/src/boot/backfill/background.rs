@@ -1,7 +1,10 @@
 //! The backfills that a boot left for later.
 
 use super::{
-    super::{Boot, LOST, Loaded, milliseconds, pass::Pass, preview::known, questions, roles::connection_of_blocks, transient},
+    super::{
+        Boot, LOST, Loaded, milliseconds, pass::Pass, preview::known, questions, roles::connection_of_blocks, settle::Looks,
+        transaction::BegunAhead, transient,
+    },
     alone,
 };
 use crate::{
@@ -127,6 +130,8 @@ impl Background<'_> {
         let token = Some(held.token().clone());
         let blocks = connection_of_blocks(host, connection).await?;
         self.pass.runs_on(&blocks);
+        let record = Record { ledger: host.ledger.clone(), boot: self.boot.unwrap_or_default(), token };
+        let questions = questions(host, (connection, &blocks), &held, &record, manifest.provides.iter()).await?;
         let boot = Boot {
             host,
             loaded: self.loaded,
@@ -135,13 +140,15 @@ impl Background<'_> {
             held: Some(&held),
             connection: blocks.clone(),
             ours: connection.clone(),
-            record: Record { ledger: host.ledger.clone(), boot: self.boot.unwrap_or_default(), token },
+            record,
             // A cache that cannot be trusted is refused.
             sandbox: host.sandbox()?,
-            questions: questions(host, connection, &blocks, &held).await?,
+            questions,
             once_complete: false,
             started: began,
             reports: Vec::new(),
+            looks: Looks::default(),
+            ahead: BegunAhead::default(),
         };
         self.role = boot.blocks_role();
         host.teller.block(&manifest.id, 0);

@@ -222,7 +222,7 @@ impl Boot<'_> {
             let error = ReportError::new(ErrorClass::Fenced, "the backfill's lock was lost");
             return Batch::Broken(measured.fail(error));
         }
-        match measured.commit(Some(&record), Durable::AtOnce).await {
+        match measured.commit(Some(&record), Durable::AtOnce, None).await {
             Ok(_) => {
                 *place = to;
                 if finished { Batch::Last } else { Batch::More(pressure) }

@@ -6,11 +6,12 @@
 use super::{Existing, Found, Wanted};
 use crate::database::{
     ResultSets,
-    simple::{literal, text},
+    simple::{literal, name, text},
 };
 use plinth_manifest::{Object, TableName};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use tokio_postgres::SimpleQueryRow;
 
 /// A class of objects, with the part of the statement that looks it up.
 const CLASSES: [(&str, &str); 8] = [
@@ -81,6 +82,41 @@ const CLASSES: [(&str, &str); 8] = [
     ),
 ];
 
+/// Some of the classes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Classes(u8);
+
+impl Classes {
+    /// Those of some objects.
+    pub(crate) fn of<'a>(objects: impl IntoIterator<Item = &'a Object>) -> Classes {
+        objects.into_iter().fold(Classes::default(), |classes, object| Classes(classes.0 | bit(address(object).0)))
+    }
+
+    fn contains(self, class: &str) -> bool {
+        self.0 & bit(class) != 0
+    }
+
+    /// A statement for each: with its name, what looks up one object. It is executed with what [`Wanted::row`] says of the object.
+    pub(crate) fn questions(self) -> impl Iterator<Item = (String, String)> {
+        let of = |part: &str| {
+            format!(
+                "with wanted (place, class, schema, name, part, may_wait)
+                    as (values ($1::integer, $2::text, $3::text, $4::text, $5::text, $6::boolean)) {part}"
+            )
+        };
+        CLASSES.iter().filter(move |(class, _)| self.contains(class)).map(move |(class, part)| (question(class), of(part)))
+    }
+}
+
+fn bit(class: &str) -> u8 {
+    CLASSES.iter().position(|(known, _)| *known == class).map_or(0, |place| 1 << place)
+}
+
+/// The name that a class's question is prepared under.
+fn question(class: &str) -> String {
+    format!("plinth_look_{class}")
+}
+
 /// What the catalog says of one object, as its class has it.
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -125,7 +161,7 @@ impl<'a> Look<'a> {
             return "select".to_owned();
         }
         let rows: Vec<String> = self.0.iter().enumerate().map(|(place, wanted)| wanted.row(place)).collect();
-        let there = |class: &str| self.0.iter().any(|wanted| wanted.address().0 == class);
+        let there = |class: &str| self.0.iter().any(|wanted| address(wanted.object).0 == class);
         let parts: Vec<&str> = CLASSES.iter().filter(|(class, _)| there(class)).map(|(_, part)| *part).collect();
         format!(
             "with wanted (place, class, schema, name, part, may_wait) as (values {}) {}",
@@ -134,9 +170,29 @@ impl<'a> Look<'a> {
         )
     }
 
+    /// The same by the questions of [`Classes::questions`], if all that it takes are prepared: a statement for each object.
+    pub(crate) fn statements(&self, prepared: Classes) -> Vec<String> {
+        if self.is_empty() || self.0.iter().any(|wanted| !prepared.contains(address(wanted.object).0)) {
+            return vec![self.query()];
+        }
+        let execute = |(place, wanted): (usize, &Wanted<'_>)| {
+            format!("execute {} {}", name(&question(address(wanted.object).0)), wanted.row(place))
+        };
+        self.0.iter().enumerate().map(execute).collect()
+    }
+
     /// Reads what the statement found.
     pub(crate) fn read(&self, sets: &ResultSets, place: usize) -> Existing {
-        let found = sets.set_from_end(place).iter().filter_map(|row| {
+        self.found(sets.set_from_end(place).iter())
+    }
+
+    /// Reads what the [statements](Look::statements) found.
+    pub(crate) fn read_all(&self, sets: &ResultSets) -> Existing {
+        self.found(sets.rows())
+    }
+
+    fn found<'r>(&self, rows: impl Iterator<Item = &'r SimpleQueryRow>) -> Existing {
+        let found = rows.filter_map(|row| {
             let wanted = self.0.get(text(row, 0)?.parse::<usize>().ok()?)?;
             let facts = serde_json::from_str(text(row, 1)?).unwrap_or_default();
             Some((wanted.object.to_string(), found(wanted.object, facts)))
@@ -146,23 +202,23 @@ impl<'a> Look<'a> {
 }
 
 impl Wanted<'_> {
-    /// Its class, schema, name, and the part of it that is meant.
-    fn address(&self) -> (&'static str, &str, &str, &str) {
-        match self.object {
-            Object::Table(name) | Object::View(name) | Object::Sequence(name) => ("relation", &name.schema, &name.table, ""),
-            Object::Column { name, .. } => ("column", &name.table.schema, &name.table.table, &name.column),
-            Object::Index { name, .. } => ("index", &name.schema, &name.table, ""),
-            Object::Constraint { name, table, .. } => ("constraint", &table.schema, &table.table, name),
-            Object::Trigger { name, table } => ("trigger", &table.schema, &table.table, name),
-            Object::Function(name) => ("function", &name.schema, &name.table, ""),
-            Object::Extension(name) => ("extension", "", name, ""),
-            Object::Enum { name, value } => ("enum", &name.schema, &name.table, value.as_deref().unwrap_or("")),
-        }
-    }
-
     fn row(&self, place: usize) -> String {
-        let (class, schema, name, part) = self.address();
+        let (class, schema, name, part) = address(self.object);
         format!("({place}, '{class}', {}, {}, {}, {})", literal(schema), literal(name), literal(part), self.may_wait)
+    }
+}
+
+/// Its class, schema, name, and the part of it that is meant.
+fn address(object: &Object) -> (&'static str, &str, &str, &str) {
+    match object {
+        Object::Table(name) | Object::View(name) | Object::Sequence(name) => ("relation", &name.schema, &name.table, ""),
+        Object::Column { name, .. } => ("column", &name.table.schema, &name.table.table, &name.column),
+        Object::Index { name, .. } => ("index", &name.schema, &name.table, ""),
+        Object::Constraint { name, table, .. } => ("constraint", &table.schema, &table.table, name),
+        Object::Trigger { name, table } => ("trigger", &table.schema, &table.table, name),
+        Object::Function(name) => ("function", &name.schema, &name.table, ""),
+        Object::Extension(name) => ("extension", "", name, ""),
+        Object::Enum { name, value } => ("enum", &name.schema, &name.table, value.as_deref().unwrap_or("")),
     }
 }
 

@@ -6,7 +6,7 @@ mod spelling;
 
 pub use compare::Difference;
 pub(crate) use compare::{Told, differences};
-pub(crate) use look::Look;
+pub(crate) use look::{Classes, Look};
 
 use plinth_manifest::Object;
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! Many rows at once, in PostgreSQL's binary format: out by a cursor, in by COPY. No other way leads around the policy, and neither
 //! does this one.
 
-use super::{Session, as_text, budget, misfit, told};
+use super::{Session, budget, misfit, rows::as_text, told};
 use crate::{
     contract::{BulkColumn, Error, Refusal, ValueError},
     database::{

@@ -101,7 +101,7 @@ async fn lock(host: &Host, connection: &Connection, digest: &str) -> Result<(Box
     let mut claimant = Claimant::new(host, look.stands()).await?;
     let mut attempt = 0;
     loop {
-        match claimant.attempt(connection, &ledger.known_query(digest)).await? {
+        match claimant.attempt(connection, &ledger.known_query(digest), std::future::ready(Ok(()))).await? {
             Attempt::Held(held, sets) => return Ok((held, Known::read(&sets, 0))),
             Attempt::Busy { holder } if started.elapsed() > host.lock_deadline => {
                 return Err(BootError::Locked { waited: host.lock_deadline, holder });

@@ -46,22 +46,21 @@ pub(super) async fn turn(
             Outcome::Skipped
         })));
     }
-    // Before anything is written: what is wrong with the blocks is said, and a cache that cannot be trusted is refused.
-    let (loading, theirs) = (listed.clone(), host.clone());
-    let loaded = tokio::task::spawn_blocking(move || {
-        theirs.sandbox()?;
-        loading.loaded(&theirs).map(drop)
-    });
-    // The connection that the lock will live on comes about meanwhile.
-    let (loaded, claimant) = tokio::join!(loaded, Claimant::new(host, first.stands()));
-    loaded.map_err(|_| BootError::Interrupted(None))??;
-    let mut claimant = claimant?;
+    let mut claimant = Claimant::new(host, first.stands()).await?;
     // Read again under the lock: whoever held it until then may have done our work.
     let under_the_lock = format!("{}; {}", ledger.look_query(), ledger.known_query(&listed.digest));
     let mut told = None;
     for attempt in 0.. {
         let trips = claimant.round_trips();
-        match claimant.attempt(connection, &under_the_lock).await? {
+        if attempt > 0 {
+            tokio::time::sleep(pause(attempt - 1)).await;
+            // Whoever had the lock may have done our work: then we need none.
+            let now = ledger.read_look(connection.ask(&ledger.look_query()).await)?;
+            if let Some(report) = joined(host, listed, connection, &first, &now, trips, started).await? {
+                return Ok(Turn::Joined(report));
+            }
+        }
+        match claimant.attempt(connection, &under_the_lock, load(host, listed)).await? {
             Attempt::Held(held, sets) => {
                 let now = ledger.read_look_in(&sets, KNOWN)?;
                 if let Some(report) = joined(host, listed, connection, &first, &now, trips, started).await? {
@@ -72,10 +71,6 @@ pub(super) async fn turn(
                 return Ok(Turn::Ours { held, known: Known::read(&sets, 0), pooled: claimant.found_pooler(), once_complete });
             }
             Attempt::Busy { holder } => {
-                let now = ledger.read_look(connection.ask(&ledger.look_query()).await)?;
-                if let Some(report) = joined(host, listed, connection, &first, &now, trips, started).await? {
-                    return Ok(Turn::Joined(report));
-                }
                 if told.as_ref() != Some(&holder) {
                     host.teller.waiting(holder.as_deref());
                     told = Some(holder.clone());
@@ -83,11 +78,21 @@ pub(super) async fn turn(
                 if started.elapsed() > host.lock_deadline {
                     return Err(BootError::Locked { waited: host.lock_deadline, holder });
                 }
-                tokio::time::sleep(pause(attempt)).await;
             }
         }
     }
     Err(BootError::Locked { waited: host.lock_deadline, holder: told.flatten() })
+}
+
+/// Before anything is written, what is wrong with the blocks is said, and a cache that cannot be trusted is refused. Whoever waits for
+/// another to run need not load what that one runs.
+async fn load(host: &Host, listed: &Arc<Listed>) -> Result<(), BootError> {
+    let (listed, host) = (listed.clone(), host.clone());
+    let loaded = tokio::task::spawn_blocking(move || {
+        host.sandbox()?;
+        listed.loaded(&host).map(drop)
+    });
+    loaded.await.map_err(|_| BootError::Interrupted(None))?
 }
 
 /// The report of a boot with our set that was completed since we looked first, if there is one.

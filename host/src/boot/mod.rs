@@ -40,7 +40,7 @@ use loaded::Listed;
 pub(crate) use loaded::Loaded;
 use look::Turn;
 use pass::Pass;
-use plinth_manifest::{Kind, Object, Transaction as Wrapping};
+use plinth_manifest::{Kind, Transaction as Wrapping};
 use settle::Looks;
 use std::{
     sync::Arc,
@@ -73,7 +73,7 @@ pub(crate) struct Boot<'a> {
     started: Instant,
     reports: Vec<BlockReport>,
     looks: Looks,
-    ahead: BegunAhead,
+    begun: BegunAhead,
 }
 
 /// Boots, until it is done or `stop` is: then the statement that runs is cancelled and everything uncommitted rolled back.
@@ -135,17 +135,18 @@ async fn attempt(host: &Host, listed: &Arc<Listed>, connection: Arc<Connection>,
     let opened = async {
         let blocks = roles::connection_of_blocks(host, &connection).await?;
         let (plan, record, sandbox) = open(host, loaded, &connection, &blocks, &held, &known).await?;
-        let runs = plan.steps.iter().filter(|step| step.action != Action::Skip);
-        let pending = runs.filter_map(|step| loaded.components.get(step.component));
-        let provided = pending.flat_map(|component| &component.manifest.provides);
-        let questions = questions(host, (&connection, &blocks), &held, &record, provided).await?;
-        Ok((blocks, plan, record, sandbox, questions))
+        let runs = plan.steps.iter().filter(|step| runs(step));
+        let pending: Vec<&Component> = runs.filter_map(|step| loaded.components.get(step.component)).collect();
+        // The first blocks are compiled meanwhile.
+        let ahead = Ahead::new(sandbox.clone(), pending.iter().map(|component| (*component).clone()).collect());
+        let questions = questions(host, (&connection, &blocks), &held, &record, &pending).await?;
+        Ok((blocks, plan, record, sandbox, ahead, questions))
     };
     let opened = tokio::select! {
         opened = opened => opened,
         why = held.lost() => Err(BootError::LockLost(why)),
     };
-    let (blocks, mut plan, record, sandbox, questions) = match opened {
+    let (blocks, mut plan, record, sandbox, ahead, questions) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             held.release().await;
@@ -170,12 +171,12 @@ async fn attempt(host: &Host, listed: &Arc<Listed>, connection: Arc<Connection>,
         started,
         reports: Vec::new(),
         looks: Looks::default(),
-        ahead: BegunAhead::default(),
+        begun: BegunAhead::default(),
     };
     pass.runs_on(&boot.connection);
     pass.opened(&boot.record, boot.report(BootState::Interrupted).boot, started);
     let lost = tokio::select! {
-        done = boot.run() => return done,
+        done = boot.run(ahead) => return done,
         why = held.lost() => why,
     };
     // The block that ran is dropped, its transaction was not committed, and nothing more is written: not even that.
@@ -183,6 +184,11 @@ async fn attempt(host: &Host, listed: &Arc<Listed>, connection: Arc<Connection>,
     let _ = tokio::time::timeout(LOST, canceller.cancel()).await;
     boot.connection.give_up();
     Err(BootError::LockLost(lost))
+}
+
+/// Whether a step is one of this boot's.
+fn runs(step: &Step) -> bool {
+    !matches!(step.action, Action::Skip | Action::Background)
 }
 
 /// Reads the ledger under the lock, plans against it and the catalog, and opens the boot. Nothing of a user's was touched.
@@ -227,7 +233,7 @@ async fn questions(
     (ours, blocks): (&Connection, &Connection),
     held: &Held,
     record: &Record,
-    provided: impl Iterator<Item = &Object>,
+    pending: &[&Component],
 ) -> Result<Questions, BootError> {
     if held.mode() == Mode::Lease || !blocks.is_at(&host.database) {
         return Ok(Questions::plain());
@@ -237,13 +243,16 @@ async fn questions(
     // A role of the blocks' own cannot ask who the runner is, nor write the ledger.
     let same = std::ptr::eq(blocks, ours);
     let fences = Some(held.token()).filter(|_| same).map(|token| (token.still(), token.fence()));
-    let write = same.then(|| record.write("$1"));
+    // A rule mostly changes nothing, and makes no object.
+    let migrates = pending.iter().any(|component| component.manifest.kind != Kind::Rule);
+    let write = (same && migrates).then(|| record.write("$1"));
     let to = For {
         settings: &settings_alone(host),
         session: STILL_THERE_IN_SESSION,
         fences: fences.as_ref().map_or(("select", "select"), |(still, fence)| (still, fence)),
         record: write.as_deref(),
-        classes: Classes::of(provided),
+        objects: migrates,
+        classes: Classes::of(pending.iter().flat_map(|component| &component.manifest.provides)),
     };
     Questions::prepare(blocks, to).await.map_err(unprepared)
 }
@@ -259,12 +268,9 @@ impl Boot<'_> {
         self.questions.are_prepared() && self.connection.counts_from_nothing()
     }
 
-    async fn run(&mut self) -> Result<Report, BootError> {
+    async fn run(&mut self, mut ahead: Ahead) -> Result<Report, BootError> {
         let steps = self.plan.steps.clone();
-        let runs = |step: &&Step| !matches!(step.action, Action::Skip | Action::Background);
-        self.host.teller.started(self.record.boot, steps.iter().filter(runs).count());
-        let components = steps.iter().filter(runs).filter_map(|step| self.loaded.components.get(step.component).cloned());
-        let mut ahead = Ahead::new(self.sandbox.clone(), components.collect::<Vec<_>>().into_iter());
+        self.host.teller.started(self.record.boot, steps.iter().filter(|step| runs(step)).count());
         let mut running = 0;
         for (place, step) in steps.iter().enumerate() {
             let Some(component) = self.loaded.components.get(step.component) else { continue };
@@ -312,7 +318,7 @@ impl Boot<'_> {
 
     /// The block that runs next, if it has a transaction of the host's.
     fn next(&self, steps: &[Step]) -> Option<&Component> {
-        let running = steps.iter().filter(|step| !matches!(step.action, Action::Skip | Action::Background));
+        let running = steps.iter().filter(|step| runs(step));
         let mut running = running.filter_map(|step| self.loaded.components.get(step.component));
         let next = running.find(|component| self.waits(component).is_none())?;
         (next.manifest.kind != Kind::Backfill && next.manifest.transaction != Wrapping::None).then_some(next)

@@ -74,7 +74,7 @@ async fn rehearse(host: &Host, pass: &Pass) -> Result<Rehearsal, BootError> {
         started,
         reports: Vec::new(),
         looks: Looks::default(),
-        ahead: BegunAhead::default(),
+        begun: BegunAhead::default(),
     };
     let blocks = boot.rehearsed(server.as_deref()).await;
     // If the server is gone, so is the transaction: what was seen is told all the same.

@@ -4,10 +4,7 @@
 //! What the blocks asked is asked again, many queries at once. A block itself looks again if an answer is another one now, or if it did more
 //! than ask.
 
-use super::{
-    Boot,
-    transaction::{settings, start},
-};
+use super::{Boot, transaction::start};
 use crate::{
     database::{
         effects::Counters,
@@ -60,11 +57,15 @@ impl Boot<'_> {
         if changed == 0 {
             return Ok(());
         }
+        if !self.a_rule_wrote() && self.looks.of(&ran).iter().filter(|(_, asked)| asked.is_empty()).count() == ran.len() {
+            return Ok(());
+        }
         let broken = |id: &str, error: ReportError| (id.to_owned(), error);
         let first = ran.first().copied().unwrap_or_default();
-        let begin = format!("begin isolation level read committed read write; {}", settings(self.host));
-        self.connection.send(&begin).await.map_err(|error| broken(first, ReportError::of_host(&error, "BEGIN")))?;
+        let begin = format!("begin isolation level read committed read write; {}", self.settings());
+        let begun = self.connection.send_ahead(begin);
         let looked = self.settled(&ran).await;
+        begun.await.map_err(|error| broken(first, ReportError::of_host(&error, "BEGIN")))?;
         if !self.connection.end_with("rollback").await {
             looked?;
             return Err(broken(first, ReportError::new(ErrorClass::Connection, "the end of the boot cannot be rolled back")));
@@ -74,15 +75,14 @@ impl Boot<'_> {
 
     /// The second pass, if a rule changed rows, and then the look, both in one transaction that is rolled back.
     pub(super) async fn settled(&self, ids: &[&str]) -> Result<(), (String, ReportError)> {
-        if self.reports.iter().any(|report| report.kind == Kind::Rule && report.outcome == Outcome::Applied) {
+        if self.a_rule_wrote() {
             self.second_pass().await?;
         }
-        let first = ids.first().copied().unwrap_or_default();
-        self.connection
-            .send("set transaction read only")
-            .await
-            .map_err(|error| (first.to_owned(), ReportError::of_host(&error, "the end of the boot")))?;
         self.look_again(ids).await
+    }
+
+    fn a_rule_wrote(&self) -> bool {
+        self.reports.iter().any(|report| report.kind == Kind::Rule && report.outcome == Outcome::Applied)
     }
 
     /// Those of some blocks that have to look themselves.
@@ -90,8 +90,9 @@ impl Boot<'_> {
         let looks = self.looks.of(ids);
         let asked = looks.iter().flat_map(|(_, asked)| asked).cloned().collect();
         // What fails here the block is to see for itself, so it must not fail the transaction.
-        self.connection.send("savepoint plinth_again").await?;
+        let opened = self.connection.send_ahead("set transaction read only; savepoint plinth_again".to_owned());
         let again = tokio::time::timeout(self.host.limits.wall, ask_again(&self.connection, asked)).await;
+        opened.await?;
         let Ok(Ok(again)) = again else {
             self.connection.send("rollback to savepoint plinth_again").await?;
             return Ok(ids.to_vec());

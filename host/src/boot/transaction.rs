@@ -12,7 +12,7 @@ use crate::{
         around::{Around, HOST_PATH},
         effects::{COUNTERS, Counters, Effects},
         literal, name,
-        objects::{Objects, WROTE, wrote},
+        objects::{Objects, wrote},
         observer::Observer,
         policy::{Phase, Policy},
         questions::{PREPARED, Questions, read_prepared},
@@ -158,7 +158,7 @@ impl<'a> Begun<'a> {
     /// Compiles the block and begins its transaction, unless that rode with the COMMIT before it.
     pub(super) async fn begin(boot: &'a Boot<'a>, component: &'a Component) -> Result<Begun<'a>, ReportError> {
         let manifest = &component.manifest;
-        let begun = boot.ahead.take(&manifest.id);
+        let begun = boot.begun.take(&manifest.id);
         let policy = Arc::new(Policy::new(manifest, &boot.record.ledger.schema));
         compiled(boot, component).await?;
         let mut running = start(boot, component, policy.clone(), &boot.connection)?;
@@ -304,9 +304,9 @@ impl<'a> Transaction<'a> {
         let looks = questions.look(&provides);
         // What has to say more than most may do more than most.
         let everywhere = !self.component.manifest.allow.is_empty();
-        // A rule mostly finds nothing to do: whether it wrote anything at all is the cheaper question.
-        let rule = self.component.manifest.kind == Kind::Rule;
-        let objects = if rule { WROTE.to_owned() } else { questions.objects(self.after, everywhere) };
+        // Whether it made any at all is the cheaper question, for what only works on rows.
+        let defined = everywhere || self.running.session().defined();
+        let objects = if defined { questions.objects(self.after, everywhere) } else { questions.wrote().into_owned() };
         // What a block puts off to COMMIT is its doing too, and is not to see the text of what the host sends with COMMIT.
         let ask = format!(
             "{before}; set constraints all immediate; {}; {PREPARED}; {}; {objects}; {}",
@@ -331,7 +331,7 @@ impl<'a> Transaction<'a> {
             return Err(self.broken(error));
         }
         let rows = touched.counters().since(self.running.session().counters());
-        let seen = if rule { (!wrote(&sets, 0)).then(Objects::default) } else { Some(Objects::read(&sets, 0)) };
+        let seen = if defined { Some(Objects::read(&sets, 0)) } else { (!wrote(&sets, 0)).then(Objects::default) };
         let objects = match made(self.boot, self.after, everywhere, seen).await {
             Ok(objects) => objects,
             Err(error) => return Err(self.broken(ReportError::of_host(&error, "what the block did cannot be measured"))),
@@ -403,7 +403,7 @@ impl<'a> Measured<'a> {
                 boot.connection.tidied();
                 if let Some((next, begun)) = begun {
                     boot.connection.counts();
-                    boot.ahead.put(&next.manifest.id, begun);
+                    boot.begun.put(&next.manifest.id, begun);
                 }
                 Ok(transaction)
             }

@@ -7,7 +7,7 @@ use super::{
     around::{HOST_PATH, around_query},
     catalog::{Classes, Look},
     literal, name,
-    objects::objects_query,
+    objects::{WROTE, objects_query},
     simple::{ResultSets, text},
     touched::TOUCHED,
 };
@@ -16,6 +16,7 @@ use std::borrow::Cow;
 const AROUND: &str = "plinth_around";
 const TOUCH: &str = "plinth_touched";
 const OBJECTS: &str = "plinth_objects";
+const WRITTEN: &str = "plinth_wrote";
 const STILL: &str = "plinth_still";
 const FENCE: &str = "plinth_fence";
 const RECORD: &str = "plinth_record";
@@ -31,6 +32,7 @@ pub(crate) struct Questions {
 struct Prepared {
     /// The classes of objects that can be looked up.
     classes: Classes,
+    objects: bool,
     /// Whether a row of the ledger can be written.
     records: bool,
     /// The answer to [`PREPARED`].
@@ -47,6 +49,8 @@ pub(crate) struct For<'a> {
     pub(crate) fences: (&'a str, &'a str),
     /// What writes rows of the ledger, with the rows as its parameter.
     pub(crate) record: Option<&'a str>,
+    /// Whether to look for the objects that a block made.
+    pub(crate) objects: bool,
     /// What blocks provide.
     pub(crate) classes: Classes,
 }
@@ -64,8 +68,9 @@ impl Questions {
         let mut of_blocks = vec![
             (AROUND.to_owned(), around_query(true)),
             (TOUCH.to_owned(), TOUCHED.to_owned()),
-            (OBJECTS.to_owned(), objects_query(None, false)),
+            (WRITTEN.to_owned(), WROTE.to_owned()),
         ];
+        of_blocks.extend(to.objects.then(|| (OBJECTS.to_owned(), objects_query(None, false))));
         of_blocks.extend(to.classes.questions());
         let mut ours = vec![(FENCE, fence)];
         ours.extend(to.record.map(|record| (RECORD, record)));
@@ -80,7 +85,7 @@ impl Questions {
         let names = of_blocks.into_iter().map(|(called, _)| called).chain(ours.iter().map(|(called, _)| (*called).to_owned()));
         connection.asked().extend(names.chain([STILL.to_owned()]));
         let all = read_prepared(&sets, 2);
-        Ok(Questions { prepared: Some(Prepared { classes: to.classes, records: to.record.is_some(), all }) })
+        Ok(Questions { prepared: Some(Prepared { classes: to.classes, objects: to.objects, records: to.record.is_some(), all }) })
     }
 
     /// Whether they are prepared: then the session is ours alone, and has what it needs for its life.
@@ -131,9 +136,15 @@ impl Questions {
         self.prepared.as_ref().map_or_else(|| read_prepared(sets, place), |prepared| prepared.all.clone())
     }
 
+    /// Whether it made any object: see [`WROTE`].
+    pub(crate) fn wrote(&self) -> Cow<'static, str> {
+        if self.are_prepared() { execute(WRITTEN).into() } else { WROTE.into() }
+    }
+
     /// Which objects it made: see [`objects_query`].
     pub(crate) fn objects(&self, after: Option<u64>, everywhere: bool) -> String {
-        if self.are_prepared() && after.is_none() && !everywhere { execute(OBJECTS) } else { objects_query(after, everywhere) }
+        let prepared = self.prepared.as_ref().is_some_and(|prepared| prepared.objects);
+        if prepared && after.is_none() && !everywhere { execute(OBJECTS) } else { objects_query(after, everywhere) }
     }
 }
 

@@ -46,6 +46,8 @@ pub(crate) struct Session {
     /// The statement that runs or ran last.
     current: Option<String>,
     failed: Option<FailedStatement>,
+    /// Whether a statement was to change definitions.
+    defined: bool,
     /// Once it looks at its post-conditions: how many statements there were before, and what it asked since.
     looks: Option<(u64, Vec<Asked>)>,
     /// Whether a transaction of the session's own is open, around a query outside the block's.
@@ -99,6 +101,7 @@ impl Session {
             writing: None,
             current: None,
             failed: None,
+            defined: false,
             looks: None,
             looking: false,
             observer: None,
@@ -177,6 +180,11 @@ impl Session {
     /// Closes what is prepared.
     pub(crate) fn forget(&mut self) {
         self.prepared.clear();
+    }
+
+    /// Whether a statement changed definitions, as far as its text tells.
+    pub(crate) fn defined(&self) -> bool {
+        self.defined
     }
 
     /// How many statements were sent or refused.
@@ -259,6 +267,7 @@ impl Session {
         }
         let allowed = self.policy.check(statement, self.phase).map_err(Error::Refused)?;
         if allowed.defines {
+            self.defined = true;
             self.prepared.clear();
         }
         Ok(allowed)

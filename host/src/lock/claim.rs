@@ -21,8 +21,14 @@ pub(crate) struct Claimant<'a> {
     mode: Option<Mode>,
     /// Whether the ledger is there, in the format of this host.
     ledger_stands: bool,
-    waits: bool,
+    /// How often somebody else had the lock.
+    busy: u32,
+    /// Who that was, as far as it was seen.
+    holder: Option<String>,
 }
+
+/// After how many tries it is looked again who has the lock.
+const LOOK: u32 = 8;
 
 /// One try.
 pub(crate) enum Attempt {
@@ -40,7 +46,7 @@ impl<'a> Claimant<'a> {
     pub(crate) async fn new(host: &'a Host, ledger_stands: bool) -> Result<Claimant<'a>, ConnectError> {
         let key = LockKey::new(&host.ledger.schema, &host.ledger.application);
         let connection = Arc::new(host.database.connect(&host.connection_name()).await?);
-        Ok(Claimant { host, key, connection, mode: None, ledger_stands, waits: false })
+        Ok(Claimant { host, key, connection, mode: None, ledger_stands, busy: 0, holder: None })
     }
 
     pub(crate) fn round_trips(&self) -> u64 {
@@ -52,11 +58,17 @@ impl<'a> Claimant<'a> {
         self.host.lock_mode == LockMode::Auto && self.mode == Some(Mode::Lease)
     }
 
-    /// Tries once. `work` is the connection that blocks will run on; `read` is read under the lock, in the claim's round trip.
-    pub(crate) async fn attempt(&mut self, work: &Connection, read: &str) -> Result<Attempt, BootError> {
+    /// Tries once. `work` is the connection that blocks will run on; `read` is read under the lock, in the claim's round trip. `ready` is
+    /// waited for before anything is written.
+    pub(crate) async fn attempt(
+        &mut self,
+        work: &Connection,
+        read: &str,
+        ready: impl Future<Output = Result<(), BootError>>,
+    ) -> Result<Attempt, BootError> {
         let ledger = &self.host.ledger;
         let process = self.connection.process().await;
-        let name = if self.waits && self.mode == Some(Mode::Session) {
+        let name = if self.busy > 0 && self.mode == Some(Mode::Session) {
             format!("set application_name = {}; ", literal(&shown_while(ledger, Doing::Waits, &self.host.instance)))
         } else {
             String::new()
@@ -69,8 +81,8 @@ impl<'a> Claimant<'a> {
         let row = sets.last().first();
         let said = |place| row.and_then(|row| text(row, place));
         let yes = |place| said(place) == Some("t");
-        if yes(3) || said(4) == Some("on") {
-            return Err(ConnectError::ReadOnly { host: self.connection.server(), recovery: yes(3) }.into());
+        if yes(2) || said(3) == Some("on") {
+            return Err(ConnectError::ReadOnly { host: self.connection.server(), recovery: yes(2) }.into());
         }
         let mode = match self.host.lock_mode {
             LockMode::Session => Mode::Session,
@@ -80,15 +92,20 @@ impl<'a> Claimant<'a> {
         };
         self.mode = Some(mode);
         if mode == Mode::Session && !yes(1) {
-            self.waits = true;
-            return Ok(Attempt::Busy { holder: said(2).map(str::to_owned) });
+            if self.busy.is_multiple_of(LOOK) {
+                let holder = self.connection.ask(&self.key.holder_query()).await.map_err(|source| unreadable(ledger, source))?;
+                self.holder = holder.value().map(str::to_owned);
+            }
+            self.busy += 1;
+            return Ok(Attempt::Busy { holder: self.holder.clone() });
         }
+        ready.await?;
         if !self.ledger_stands {
             work.send(&ledger.create()).await.map_err(|source| unwritten(ledger, source))?;
             self.ledger_stands = true;
         }
         let by = match mode {
-            Mode::Session => Claim::Session { locking: said(5).and_then(|process| process.parse().ok()).unwrap_or_default() },
+            Mode::Session => Claim::Session { locking: said(4).and_then(|process| process.parse().ok()).unwrap_or_default() },
             Mode::Lease => Claim::Lease,
         };
         let claim = format!("{}; {read}", ledger.claim(self.key, by, &self.host.instance));
@@ -102,7 +119,7 @@ impl<'a> Claimant<'a> {
                 let unlock = self.key.unlock_statement();
                 self.connection.ask(&unlock).await.map_err(|source| unreadable(ledger, source))?;
             }
-            self.waits = true;
+            self.busy += 1;
             return Ok(Attempt::Busy { holder: before.map(str::to_owned) });
         };
         let token = Token { ledger: ledger.clone(), number };

@@ -33,7 +33,7 @@ impl LockKey {
     }
 
     /// The statement that tries. Its row: whether the server process is the one that was connected to, whether we have the
-    /// lock, who has it if not, whether the server is in recovery, whether it is read-only, and the server process.
+    /// lock, whether the server is in recovery, whether it is read-only, and the server process.
     ///
     /// Unless `insists`, nothing is locked on another process than `process`: behind a pooler that would stay behind on a
     /// connection that somebody else gets next. No process is 0.
@@ -42,10 +42,15 @@ impl LockKey {
         format!(
             "select pg_backend_pid() = {process},
                 case when pg_is_in_recovery() then false when {insists} or pg_backend_pid() = {process} then pg_try_advisory_lock({key}) else false end,
-                (select format('%s (process %s, since %s)', coalesce(nullif(a.application_name, ''), a.usename), a.pid,
-                               to_char(a.backend_start, 'HH24:MI:SS'))
-                 from {} l join pg_stat_activity a using (pid) where a.pid <> pg_backend_pid() limit 1),
-                pg_is_in_recovery(), current_setting('transaction_read_only'), pg_backend_pid()",
+                pg_is_in_recovery(), current_setting('transaction_read_only'), pg_backend_pid()"
+        )
+    }
+
+    /// Who else has the lock and since when; no row if nobody has. In a new session it costs ten times what trying does.
+    pub(crate) fn holder_query(self) -> String {
+        format!(
+            "select format('%s (process %s, since %s)', coalesce(nullif(a.application_name, ''), a.usename), a.pid, to_char(a.backend_start, 'HH24:MI:SS'))
+             from {} l join pg_stat_activity a using (pid) where a.pid <> pg_backend_pid() limit 1",
             self.holders()
         )
     }
@@ -107,11 +112,15 @@ pub(crate) fn shown_while(ledger: &Ledger, doing: Doing, what: &str) -> String {
 /// Bytes of an application that a connection's name shows.
 const LONGEST: usize = 28;
 
-/// How long to wait before the next try: longer each time, never in step with the others.
+/// How long to wait before the next try: longer each time, never in step with the others. Who has waited for seconds may wait
+/// longer for the end, so that a long migration is asked for less often.
 pub(crate) fn pause(attempt: u32) -> Duration {
-    let most = 25_u64.saturating_mul(1 << attempt.min(3));
+    let most = 25_u64 << if attempt > SECONDS { 3 } else { attempt.min(2) };
     Duration::from_millis(fastrand::u64(most / 2..=most))
 }
+
+/// The tries of about two seconds.
+const SECONDS: u32 = 30;
 
 #[cfg(test)]
 mod tests {

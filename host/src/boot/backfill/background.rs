@@ -131,7 +131,7 @@ impl Background<'_> {
         let blocks = connection_of_blocks(host, connection).await?;
         self.pass.runs_on(&blocks);
         let record = Record { ledger: host.ledger.clone(), boot: self.boot.unwrap_or_default(), token };
-        let questions = questions(host, (connection, &blocks), &held, &record, manifest.provides.iter()).await?;
+        let questions = questions(host, (connection, &blocks), &held, &record, &[component]).await?;
         let boot = Boot {
             host,
             loaded: self.loaded,
@@ -148,7 +148,7 @@ impl Background<'_> {
             started: began,
             reports: Vec::new(),
             looks: Looks::default(),
-            ahead: BegunAhead::default(),
+            begun: BegunAhead::default(),
         };
         self.role = boot.blocks_role();
         host.teller.block(&manifest.id, 0);

@@ -285,7 +285,7 @@ async fn alone(
     only.ledger.application = format!("{} backfill {}", host.ledger.application, manifest.id);
     let mut claimant = Claimant::new(&only, true).await?;
     for attempt in 0.. {
-        match claimant.attempt(work, &host.ledger.known_query("")).await? {
+        match claimant.attempt(work, &host.ledger.known_query(""), std::future::ready(Ok(()))).await? {
             Attempt::Held(held, sets) => {
                 let digest = component.digest.to_string();
                 let known = Known::read(&sets, 0);

@@ -1,9 +1,9 @@
 //! Functions that change the session, reach other sessions or leave the database. Refused by name where the text shows it;
 //! where it does not, what they did to the session is compared around the block.
 
-use super::{refusal, tokens::significant, writes::folded};
+use super::{refusal, writes::folded};
 use crate::contract::Refusal;
-use squawk_syntax::{SyntaxKind, SyntaxNode};
+use squawk_syntax::{SyntaxKind, SyntaxToken};
 
 /// Names, and beginnings of names that end in `*`, with what they do.
 const FORBIDDEN: [(&[&str], &str); 5] = [
@@ -68,10 +68,9 @@ const FORBIDDEN: [(&[&str], &str); 5] = [
 ];
 
 /// The first call of a forbidden function.
-pub(super) fn refused_call(statement: &SyntaxNode) -> Result<(), Refusal> {
-    let mut tokens = significant(statement).peekable();
-    while let Some(token) = tokens.next() {
-        if tokens.peek().is_none_or(|next| next.kind() != SyntaxKind::L_PAREN) {
+pub(super) fn refused_call(tokens: &[SyntaxToken]) -> Result<(), Refusal> {
+    for (token, next) in tokens.iter().zip(tokens.iter().skip(1)) {
+        if next.kind() != SyntaxKind::L_PAREN {
             continue;
         }
         let name = folded(token.text());
@@ -88,11 +87,12 @@ pub(super) fn refused_call(statement: &SyntaxNode) -> Result<(), Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::tokens::significant, *};
     use squawk_syntax::{SourceFile, ast::AstNode};
 
     fn refused(statement: &str) -> bool {
-        refused_call(SourceFile::parse(statement).tree().syntax()).is_err()
+        let tokens: Vec<SyntaxToken> = significant(SourceFile::parse(statement).tree().syntax()).collect();
+        refused_call(&tokens).is_err()
     }
 
     #[test]

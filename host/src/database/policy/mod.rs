@@ -12,9 +12,10 @@ use crate::contract::Refusal;
 use class::{Class, classify};
 use plinth_manifest::{Columns, Manifest, Need, Object, TableName};
 use squawk_syntax::{
-    SourceFile,
+    SourceFile, SyntaxToken,
     ast::{AstNode, Stmt},
 };
+use tokens::{significant, within};
 use writes::{is_catalog, writes};
 
 /// When a statement is sent.
@@ -124,15 +125,17 @@ impl Policy {
         };
         let class = classify(&only);
         class.allowed_in(phase)?;
+        let tokens: Vec<SyntaxToken> = significant(only.syntax()).collect();
         for statement in only.syntax().descendants().filter_map(Stmt::cast) {
+            let tokens = within(&tokens, statement.syntax());
             // Inside WITH, a function's body, CREATE SCHEMA, EXPLAIN: what may never be sent may not be there either.
             classify(&statement).allowed_within()?;
-            needs::refused_need(&statement, &self.allow)?;
-            needs::refused_language(&statement)?;
-            needs::refused_temporary(&statement)?;
+            needs::refused_need(&statement, tokens, &self.allow)?;
+            needs::refused_language(&statement, tokens)?;
+            needs::refused_temporary(&statement, tokens)?;
         }
-        tokens::refused_name(only.syntax(), &self.ledger)?;
-        functions::refused_call(only.syntax())?;
+        tokens::refused_name(&tokens, &self.ledger)?;
+        functions::refused_call(&tokens)?;
         if phase == Phase::Work {
             for (table, column) in writes(only.syntax()) {
                 if is_catalog(&table) {

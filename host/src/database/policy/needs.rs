@@ -1,15 +1,12 @@
 //! Statements that a block may send only if its manifest says so.
 
-use super::{refusal, tokens::significant, writes::folded};
+use super::{refusal, tokens::follows, writes::folded};
 use crate::contract::Refusal;
 use plinth_manifest::Need;
-use squawk_syntax::{
-    SyntaxKind, SyntaxNode,
-    ast::{AstNode, Stmt},
-};
+use squawk_syntax::{SyntaxKind, SyntaxToken, ast::Stmt};
 
 /// What a statement needs beyond the ordinary.
-pub(super) fn needs(statement: &Stmt) -> Vec<Need> {
+pub(super) fn needs(statement: &Stmt, tokens: &[SyntaxToken]) -> Vec<Need> {
     let mut needs = Vec::new();
     match statement {
         Stmt::Do(_) => needs.push(Need::Do),
@@ -28,28 +25,18 @@ pub(super) fn needs(statement: &Stmt) -> Vec<Need> {
         Stmt::Lock(_) => needs.push(Need::LockTable),
         _ => {}
     }
-    if follows(statement.syntax(), SyntaxKind::SECURITY_KW, SyntaxKind::DEFINER_KW) {
+    if follows(tokens, SyntaxKind::SECURITY_KW, SyntaxKind::DEFINER_KW) {
         needs.push(Need::SecurityDefiner);
     }
-    if follows(statement.syntax(), SyntaxKind::OWNER_KW, SyntaxKind::TO_KW) {
+    if follows(tokens, SyntaxKind::OWNER_KW, SyntaxKind::TO_KW) {
         needs.push(Need::Grant);
     }
     needs
 }
 
-fn follows(statement: &SyntaxNode, first: SyntaxKind, second: SyntaxKind) -> bool {
-    let mut tokens = significant(statement).peekable();
-    while let Some(token) = tokens.next() {
-        if token.kind() == first && tokens.peek().is_some_and(|next| next.kind() == second) {
-            return true;
-        }
-    }
-    false
-}
-
 /// The need that the manifest does not name.
-pub(super) fn refused_need(statement: &Stmt, allowed: &[Need]) -> Result<(), Refusal> {
-    match needs(statement).into_iter().find(|need| !allowed.contains(need)) {
+pub(super) fn refused_need(statement: &Stmt, tokens: &[SyntaxToken], allowed: &[Need]) -> Result<(), Refusal> {
+    match needs(statement, tokens).into_iter().find(|need| !allowed.contains(need)) {
         None => Ok(()),
         Some(need) => Err(refusal(
             need.as_str(),
@@ -72,11 +59,11 @@ fn told(need: Need) -> &'static str {
 }
 
 /// Code in other languages than SQL and PL/pgSQL leaves the database.
-pub(super) fn refused_language(statement: &Stmt) -> Result<(), Refusal> {
+pub(super) fn refused_language(statement: &Stmt, tokens: &[SyntaxToken]) -> Result<(), Refusal> {
     if !matches!(statement, Stmt::Do(_) | Stmt::CreateFunction(_) | Stmt::CreateProcedure(_)) {
         return Ok(());
     }
-    let mut tokens = significant(statement.syntax());
+    let mut tokens = tokens.iter();
     while let Some(token) = tokens.next() {
         if token.kind() != SyntaxKind::LANGUAGE_KW {
             continue;
@@ -91,7 +78,7 @@ pub(super) fn refused_language(statement: &Stmt) -> Result<(), Refusal> {
 }
 
 /// A temporary object outlives the block in the session unless it says otherwise; then later blocks and the host meet it.
-pub(super) fn refused_temporary(statement: &Stmt) -> Result<(), Refusal> {
+pub(super) fn refused_temporary(statement: &Stmt, tokens: &[SyntaxToken]) -> Result<(), Refusal> {
     let creates = matches!(
         statement,
         Stmt::CreateTable(_)
@@ -108,12 +95,10 @@ pub(super) fn refused_temporary(statement: &Stmt) -> Result<(), Refusal> {
             | Stmt::CreateStatistics(_)
     );
     let named = |name: &str| name == "pg_temp" || name.starts_with("pg_temp_");
-    let temporary = |statement: &Stmt| {
-        significant(statement.syntax())
-            .any(|token| matches!(token.kind(), SyntaxKind::TEMP_KW | SyntaxKind::TEMPORARY_KW) || named(&folded(token.text())))
+    let temporary = |token: &SyntaxToken| {
+        matches!(token.kind(), SyntaxKind::TEMP_KW | SyntaxKind::TEMPORARY_KW) || named(&folded(token.text()))
     };
-    let dropped = follows(statement.syntax(), SyntaxKind::COMMIT_KW, SyntaxKind::DROP_KW);
-    if creates && temporary(statement) && !dropped {
+    if creates && tokens.iter().any(temporary) && !follows(tokens, SyntaxKind::COMMIT_KW, SyntaxKind::DROP_KW) {
         return Err(refusal(
             "temporary",
             "a temporary object outlives the block: make it a table with ON COMMIT DROP, and name it pg_temp.… where you write to it"

@@ -1,0 +1,99 @@
+//! The end of a boot: what the blocks asked about their post-conditions is asked again, and a block looks again only if it must.
+
+use plinth::{BootError, ErrorClass, Event, Host, Outcome, Report};
+use plinth_tests::{TestDatabase, attack::raw, guests, plinth};
+use std::{fs, path::Path};
+use tempfile::TempDir;
+
+/// A folder of migrations in SQL, each with what it writes or provides, its statements and its condition.
+fn folder(migrations: &[(&str, &str, &str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (id, says, statements, condition) in migrations {
+        let head = format!("id = \"{id}\"\nkind = \"migration\"\ntitle = \"{id}\"\n{says}\n");
+        let sql = format!("/*---\n{head}---*/\n{statements};\n-- plinth: verify\n-- it is there\n{condition};\n");
+        fs::write(folder.path().join("block.sql"), sql).unwrap();
+        let packed = plinth().args(["pack", "block.sql"]).current_dir(folder.path()).output().unwrap();
+        assert!(packed.status.success(), "{}", String::from_utf8_lossy(&packed.stderr));
+    }
+    fs::remove_file(folder.path().join("block.sql")).unwrap();
+    folder
+}
+
+/// What a boot came to, and the statements of its blocks.
+async fn boot(host: Host, folder: &Path) -> (Result<Report, BootError>, Vec<String>) {
+    let host = host.folder(folder);
+    let mut events = host.events();
+    let booted = host.boot().await;
+    let mut sent = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        if let Event::Statement { sql, .. } = event {
+            sent.push(sql);
+        }
+    }
+    (booted, sent)
+}
+
+fn failed(booted: Result<Report, BootError>) -> Report {
+    match booted {
+        Err(BootError::Failed(report)) => *report,
+        other => panic!("the boot was to fail in a block: {other:?}"),
+    }
+}
+
+const ADDS: (&str, &str, &str, &str) =
+    ("0001_adds", "writes = [\"t.*\"]", "insert into t (id, a) values (7, 1)", "select exists (select from t where id = 7)");
+
+#[tokio::test]
+async fn what_a_later_block_undoes_fails_the_boot_at_its_end_with_the_block_that_it_undid() {
+    let database = TestDatabase::with_t().await;
+    let removes = ("0002_removes", "writes = [\"t.*\"]", "delete from t where id = 7", "select true");
+    let (booted, _) = boot(database.host(), folder(&[ADDS, removes]).path()).await;
+    let report = failed(booted);
+    let error = report.block("0001_adds").unwrap().error.as_ref().unwrap();
+    assert_eq!(error.class, ErrorClass::PostCondition, "{error:?}");
+    assert!(error.hint.as_ref().unwrap().contains("another block of this boot undid it"), "{error:?}");
+    assert_eq!(report.block("0002_removes").unwrap().outcome, Outcome::Applied);
+    assert_eq!(database.left_behind().await, 0);
+}
+
+#[tokio::test]
+async fn a_question_that_fails_at_the_end_is_the_blocks_failure_and_costs_no_other_block_its_look() {
+    let database = TestDatabase::with_t().await;
+    let makes = ("0001_makes", "provides = [{ table = \"m\" }]", "create table m (id int)", "select count(*) = 0 from m");
+    let keeps = ("0002_adds", ADDS.1, ADDS.2, ADDS.3);
+    let drops = ("0003_drops", "after = [\"0001_makes\"]", "drop table m", "select true");
+    let (booted, _) = boot(database.host(), folder(&[makes, keeps, drops]).path()).await;
+    let report = failed(booted);
+    let error = report.block("0001_makes").unwrap().error.as_ref().unwrap();
+    assert_eq!(error.sqlstate.as_deref(), Some("42P01"), "{error:?}");
+    assert!(report.block("0002_adds").unwrap().error.is_none(), "{report:?}");
+    assert_eq!(database.left_behind().await, 0);
+}
+
+#[tokio::test]
+async fn a_block_looks_again_at_the_end_only_if_an_answer_is_another_one() {
+    let database = TestDatabase::with_t().await;
+    let folder = folder(&[ADDS]);
+    let clock = guests(&["tells_time"]);
+    fs::copy(clock.path().join("tells_time.wasm"), folder.path().join("tells_time.wasm")).unwrap();
+    let (booted, sent) = boot(database.host(), folder.path()).await;
+    assert_eq!(booted.unwrap().boot.ran, 2);
+    let sent = |words: &str| sent.iter().filter(|sql| sql.contains(words)).count();
+    assert_eq!(sent("where id = 7"), 1, "what was answered as before is no reason to look");
+    assert_eq!(sent("clock_timestamp"), 2, "it looked again");
+}
+
+#[tokio::test]
+async fn a_block_that_never_starts_takes_nothing_from_the_one_that_its_begin_rode_with() {
+    let database = TestDatabase::with_t().await;
+    let folder = folder(&[ADDS]);
+    fs::write(folder.path().join("raw.wasm"), raw("initial_memory")).unwrap();
+    let (booted, _) = boot(database.host(), folder.path()).await;
+    let report = failed(booted);
+    assert_eq!(report.block("0001_adds").unwrap().outcome, Outcome::Applied, "{report:?}");
+    assert_eq!(report.block("initial_memory").unwrap().outcome, Outcome::Failed, "{report:?}");
+    assert_eq!(database.number("select count(*) from t where id = 7").await, 1);
+    let applied = "select count(*) from plinth.blocks where id = '0001_adds' and last_outcome = 'applied'";
+    assert_eq!(database.number(applied).await, 1);
+    assert_eq!(database.left_behind().await, 0);
+}

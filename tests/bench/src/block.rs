@@ -48,9 +48,11 @@ impl Way {
     }
 }
 
-/// What a session did before: nothing, or something on the same tables, so that it knows them.
-const BEFORE: &str =
-    "update bench_customers set orders = $2 where id = $1\t1900\t0\nupdate bench_orders set cents = $2 where id = $1\t8900\t1";
+/// What a session did before: nothing, or something on the same tables, so that it knows them; and a change of the schema, so that what
+/// the host asks after one is planned.
+const BEFORE: &str = "update bench_customers set orders = $2 where id = $1\t1900\t0
+update bench_orders set cents = $2 where id = $1\t8900\t1
+alter table bench_orders alter column note set default null";
 
 /// What is there before, each time anew.
 const TABLES: &str = "

@@ -285,7 +285,8 @@ impl Host {
         self
     }
 
-    /// Runs what is pending, and every rule.
+    /// Runs what is pending, and every rule, on a thread of its own. Dropped before it is done, it leaves as [`Host::boot_until`] does,
+    /// and nobody waits for that.
     ///
     /// # Errors
     ///

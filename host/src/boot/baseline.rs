@@ -98,7 +98,8 @@ async fn lock(host: &Host, connection: &Connection, digest: &str) -> Result<(Box
     let ledger = &host.ledger;
     let started = Instant::now();
     let look: LedgerLook = ledger.read_look(connection.ask(&ledger.look_query()).await)?;
-    let mut claimant = Claimant::new(host, look.stands()).await?;
+    let mut claimant = Claimant::new(host).await?;
+    claimant.knows_ledger(look.stands());
     let mut attempt = 0;
     loop {
         match claimant.attempt(connection, &ledger.known_query(digest), std::future::ready(Ok(()))).await? {

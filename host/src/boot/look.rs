@@ -40,13 +40,26 @@ pub(super) async fn turn(
     started: Instant,
 ) -> Result<Turn, BootError> {
     let ledger = &host.ledger;
-    let first = ledger.read_look(connection.table(&ledger.look_table()).await)?;
+    let table = ledger.look_table();
+    let look = connection.table(&table);
+    // Rules run at every boot, so the lock will be wanted.
+    let (looked, claimant) = if listed.has_rules() {
+        let (looked, claimant) = tokio::join!(look, Claimant::new(host));
+        (looked, Some(claimant?))
+    } else {
+        (look.await, None)
+    };
+    let first = ledger.read_look(looked)?;
     if let Some(last) = first.last().filter(|last| last.digest == listed.digest && !listed.has_rules()) {
         return Ok(Turn::Nothing(report(host, listed, last, BootState::Complete, connection.trips().get(), started, |_| {
             Outcome::Skipped
         })));
     }
-    let mut claimant = Claimant::new(host, first.stands()).await?;
+    let mut claimant = match claimant {
+        Some(claimant) => claimant,
+        None => Claimant::new(host).await?,
+    };
+    claimant.knows_ledger(first.stands());
     // Read again under the lock: whoever held it until then may have done our work.
     let under_the_lock = format!("{}; {}", ledger.look_query(), ledger.known_query(&listed.digest));
     let mut told = None;

@@ -17,6 +17,7 @@ pub(crate) mod rehearse;
 pub(crate) mod roles;
 mod settle;
 pub(crate) mod status;
+mod thread;
 mod transaction;
 mod transient;
 pub(crate) mod verify;
@@ -78,16 +79,20 @@ pub(crate) struct Boot<'a> {
 
 /// Boots, until it is done or `stop` is: then the statement that runs is cancelled and everything uncommitted rolled back.
 pub(crate) async fn boot_until(host: &Host, stop: impl Future<Output = ()>) -> Result<Report, BootError> {
-    let pass = Pass::new(host, host.retry_budget);
-    host.teller.looking();
-    let done = tokio::select! {
-        done = tries(host, &pass) => done,
-        () = stop => Err(pass.leave().await),
+    let host = host.clone();
+    let boot = |told| async move {
+        let pass = Pass::new(&host, host.retry_budget);
+        host.teller.looking();
+        let done = tokio::select! {
+            done = tries(&host, &pass) => done,
+            _ = told => Err(pass.leave().await),
+        };
+        pass.ended();
+        host.forget_code();
+        host.teller.over(&done);
+        done
     };
-    pass.ended();
-    host.forget_code();
-    host.teller.over(&done);
-    done
+    thread::on_its_own(stop, boot).await
 }
 
 /// Tries until it is done, or fails in a way that will not pass, or has cost more time than the budget allows.

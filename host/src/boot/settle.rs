@@ -63,9 +63,8 @@ impl Boot<'_> {
         let broken = |id: &str, error: ReportError| (id.to_owned(), error);
         let first = ran.first().copied().unwrap_or_default();
         let begin = format!("begin isolation level read committed read write; {}", self.settings());
-        let begun = self.connection.send_ahead(begin);
-        let looked = self.settled(&ran).await;
-        begun.await.map_err(|error| broken(first, ReportError::of_host(&error, "BEGIN")))?;
+        let (begun, looked) = self.connection.send_before(&begin, self.settled(&ran)).await;
+        begun.map_err(|error| broken(first, ReportError::of_host(&error, "BEGIN")))?;
         if !self.connection.end_with("rollback").await {
             looked?;
             return Err(broken(first, ReportError::new(ErrorClass::Connection, "the end of the boot cannot be rolled back")));
@@ -90,9 +89,9 @@ impl Boot<'_> {
         let looks = self.looks.of(ids);
         let asked = looks.iter().flat_map(|(_, asked)| asked).cloned().collect();
         // What fails here the block is to see for itself, so it must not fail the transaction.
-        let opened = self.connection.send_ahead("set transaction read only; savepoint plinth_again".to_owned());
-        let again = tokio::time::timeout(self.host.limits.wall, ask_again(&self.connection, asked)).await;
-        opened.await?;
+        let again = tokio::time::timeout(self.host.limits.wall, ask_again(&self.connection, asked));
+        let (opened, again) = self.connection.send_before("set transaction read only; savepoint plinth_again", again).await;
+        opened?;
         let Ok(Ok(again)) = again else {
             self.connection.send("rollback to savepoint plinth_again").await?;
             return Ok(ids.to_vec());

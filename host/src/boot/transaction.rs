@@ -255,9 +255,8 @@ impl<'a> Worked<'a> {
         let counters = self.0.running.session().counters().clone();
         self.0.running.session().enter(Phase::Verify, counters);
         let savepoint = "savepoint plinth_verify; set transaction read only";
-        let opened = self.0.boot.connection.send_ahead(savepoint.to_owned());
-        let verified = self.0.running.verify().await;
-        if let Err(error) = opened.await {
+        let (opened, verified) = self.0.boot.connection.send_before(savepoint, self.0.running.verify()).await;
+        if let Err(error) = opened {
             return Err(self.0.broken(ReportError::of_host(&error, "the block left its transaction unusable")));
         }
         match verified {

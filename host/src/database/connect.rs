@@ -375,7 +375,8 @@ impl Connection {
         self.within(SILENCE, statements).await
     }
 
-    /// Sends statements as [`Connection::send`] does, at once: what is sent before their answer is waited for rides with them.
+    /// Sends statements as [`Connection::send`] does, at once, so that what is sent next rides with them. Their answer is to be waited for
+    /// before that of anything later: the client keeps a little of an answer, and then reads no further until somebody takes it.
     pub(crate) fn send_ahead(self: &Arc<Self>, statements: String) -> Sent {
         let connection = self.clone();
         let mut sent: Sent = Box::pin(async move { connection.send(&statements).await });
@@ -384,6 +385,16 @@ impl Connection {
             Some(answered) => Box::pin(std::future::ready(answered)),
             None => sent,
         }
+    }
+
+    /// Sends statements, and has `work` send its own behind them without waiting for their answer, which is taken meanwhile.
+    pub(crate) async fn send_before<T>(
+        &self,
+        statements: &str,
+        work: impl Future<Output = T>,
+    ) -> (Result<super::ResultSets, tokio_postgres::Error>, T) {
+        // What is polled first is sent first.
+        futures_util::future::join(self.send(statements), work).await
     }
 
     /// The rows of a table of the host's own, as [`Connection::ask`]: by COPY, which in a new session costs a third of a SELECT, unless

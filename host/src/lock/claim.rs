@@ -43,10 +43,15 @@ pub(crate) enum Attempt {
 
 impl<'a> Claimant<'a> {
     /// Opens the connection that the lock will live on.
-    pub(crate) async fn new(host: &'a Host, ledger_stands: bool) -> Result<Claimant<'a>, ConnectError> {
+    pub(crate) async fn new(host: &'a Host) -> Result<Claimant<'a>, ConnectError> {
         let key = LockKey::new(&host.ledger.schema, &host.ledger.application);
         let connection = Arc::new(host.database.connect(&host.connection_name()).await?);
-        Ok(Claimant { host, key, connection, mode: None, ledger_stands, busy: 0, holder: None })
+        Ok(Claimant { host, key, connection, mode: None, ledger_stands: false, busy: 0, holder: None })
+    }
+
+    /// Whether the ledger is there, in the format of this host. Otherwise the first try that can will make it.
+    pub(crate) fn knows_ledger(&mut self, stands: bool) {
+        self.ledger_stands = stands;
     }
 
     pub(crate) fn round_trips(&self) -> u64 {

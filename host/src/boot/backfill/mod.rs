@@ -283,7 +283,8 @@ async fn alone(
     let started = Instant::now();
     let mut only = host.clone();
     only.ledger.application = format!("{} backfill {}", host.ledger.application, manifest.id);
-    let mut claimant = Claimant::new(&only, true).await?;
+    let mut claimant = Claimant::new(&only).await?;
+    claimant.knows_ledger(true);
     for attempt in 0.. {
         match claimant.attempt(work, &host.ledger.known_query(""), std::future::ready(Ok(()))).await? {
             Attempt::Held(held, sets) => {

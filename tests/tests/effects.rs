@@ -22,7 +22,9 @@ const THERE: &str = "create table old (id int primary key, a int, b int);
     create table parts (id int) partition by range (id);
     create view seen as select id from old;
     create materialized view kept as select id from old;
-    create sequence numbers";
+    create sequence numbers;
+    create function makes() returns void language sql as 'create table made (id int)';
+    create function guards() returns void language sql as 'create policy own on old using (id = 1)'";
 
 #[tokio::test]
 async fn what_is_found_by_its_locks_is_what_is_found_everywhere() {
@@ -48,6 +50,9 @@ async fn what_is_found_by_its_locks_is_what_is_found_everywhere() {
             vec!["alter table old enable row level security", "create policy own on old using (id = 1)"],
             "created policy own on old",
         ),
+        // Nothing in the text says that it does.
+        (vec!["select makes()"], "created table made"),
+        (vec!["select guards()"], "created policy own on old"),
         (vec!["truncate t"], "changed table t"),
         (vec!["update t set a = 5"], ""),
     ] {

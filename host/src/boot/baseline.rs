@@ -1,6 +1,6 @@
 //! The first boot of a database that has been in production: what is there already is recorded as applied, and nothing runs.
 
-use super::{Loaded, transaction::settings};
+use super::{Loaded, begin::settings};
 use crate::{
     database::{Connection, catalog::Look},
     error::BootError,

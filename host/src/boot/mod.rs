@@ -2,6 +2,7 @@
 
 pub(crate) mod backfill;
 pub(crate) mod baseline;
+mod begin;
 mod block;
 mod contest;
 mod failure;
@@ -37,6 +38,7 @@ use crate::{
     report::{BlockReport, BootReport, BootState, Outcome, Report},
     sandbox::{Ahead, Sandbox},
 };
+use begin::{BegunAhead, STILL_THERE_IN_SESSION, settings, settings_alone};
 use loaded::Listed;
 pub(crate) use loaded::Loaded;
 use look::Turn;
@@ -44,10 +46,10 @@ use pass::Pass;
 use plinth_manifest::{Kind, Transaction as Wrapping};
 use settle::Looks;
 use std::{
+    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
-use transaction::{BegunAhead, STILL_THERE_IN_SESSION, settings, settings_alone};
 
 /// What the report says behind a pooler.
 const POOLED: &str = "a pooler stands between host and server, so the boot's lock is a lease (--lock says otherwise)";
@@ -79,12 +81,25 @@ pub(crate) struct Boot<'a> {
 
 /// Boots, until it is done or `stop` is: then the statement that runs is cancelled and everything uncommitted rolled back.
 pub(crate) async fn boot_until(host: &Host, stop: impl Future<Output = ()>) -> Result<Report, BootError> {
-    let host = host.clone();
-    let boot = |told| async move {
-        let pass = Pass::new(&host, host.retry_budget);
+    leaving(host, stop, trying).await
+}
+
+fn trying(host: Host, pass: Arc<Pass>) -> Trying {
+    Box::pin(async move { tries(&host, &pass).await })
+}
+
+/// The tries of a boot, or of what goes on behind one. In a box that no generic function makes, so that it is compiled here and once: the
+/// future that an API compiles would be so deep that its compiler might refuse it.
+type Trying = Pin<Box<dyn Future<Output = Result<Report, BootError>> + Send>>;
+
+/// Tries on a thread of its own, until `stop` is done; listeners are told.
+async fn leaving(host: &Host, stop: impl Future<Output = ()>, tries: fn(Host, Arc<Pass>) -> Trying) -> Result<Report, BootError> {
+    let (host, pass) = (host.clone(), Arc::new(Pass::new(host, host.retry_budget)));
+    let trying = tries(host.clone(), pass.clone());
+    let work = |told| async move {
         host.teller.looking();
         let done = tokio::select! {
-            done = tries(&host, &pass) => done,
+            done = trying => done,
             _ = told => Err(pass.leave().await),
         };
         pass.ended();
@@ -92,7 +107,7 @@ pub(crate) async fn boot_until(host: &Host, stop: impl Future<Output = ()>) -> R
         host.teller.over(&done);
         done
     };
-    thread::on_its_own(stop, boot).await
+    thread::on_its_own(stop, work).await
 }
 
 /// Tries until it is done, or fails in a way that will not pass, or has cost more time than the budget allows.
@@ -135,7 +150,7 @@ async fn attempt(host: &Host, listed: &Arc<Listed>, connection: Arc<Connection>,
         }
         Turn::Ours { held, known, pooled, once_complete } => (held, known, pooled, once_complete),
     };
-    // Loaded while it was our turn to wait: see `turn`.
+    // Loaded under the lock, before the claim: see `turn`.
     let loaded = listed.loaded(host)?;
     let opened = async {
         let blocks = roles::connection_of_blocks(host, &connection).await?;

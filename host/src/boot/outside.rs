@@ -5,9 +5,11 @@
 //! take it for the real one.
 
 use super::{
-    Boot, milliseconds,
+    Boot,
+    begin::{STILL_THERE_IN_SESSION, named, path, settings},
+    milliseconds,
     provides::provided,
-    transaction::{STILL_THERE_IN_SESSION, compiled, named, path, settings, start},
+    transaction::{compiled, start},
 };
 use crate::{
     database::{

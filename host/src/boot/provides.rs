@@ -1,6 +1,6 @@
 //! What blocks require and provide, held against the catalog.
 
-use super::transaction::settings;
+use super::begin::settings;
 use crate::{
     database::{
         Connection,

@@ -5,6 +5,7 @@
 
 use super::{
     Boot, Loaded,
+    begin::{BegunAhead, settings},
     block::{Stopped, deferred, failed, note},
     findings::findings,
     milliseconds,
@@ -12,7 +13,7 @@ use super::{
     preview::planned,
     roles::connection_of_blocks,
     settle::Looks,
-    transaction::{Begun, BegunAhead, Broken, settings},
+    transaction::{Begun, Broken},
 };
 use crate::{
     database::{observer::Observed, questions::Questions},

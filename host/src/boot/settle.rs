@@ -32,6 +32,12 @@ impl Looks {
         };
     }
 
+    /// Whether some blocks asked nothing at all.
+    fn are_empty(&self, ids: &[&str]) -> bool {
+        let all = self.all();
+        ids.iter().all(|id| all.get(*id).is_some_and(Vec::is_empty))
+    }
+
     /// What is known of some blocks.
     fn of<'a>(&self, ids: &[&'a str]) -> Vec<(&'a str, Vec<Asked>)> {
         let all = self.all();
@@ -57,7 +63,7 @@ impl Boot<'_> {
         if changed == 0 {
             return Ok(());
         }
-        if !self.a_rule_wrote() && self.looks.of(&ran).iter().filter(|(_, asked)| asked.is_empty()).count() == ran.len() {
+        if !self.a_rule_wrote() && self.looks.are_empty(&ran) {
             return Ok(());
         }
         let broken = |id: &str, error: ReportError| (id.to_owned(), error);

@@ -20,9 +20,9 @@ where
     T: Send + 'static,
 {
     let (tell, told) = oneshot::channel();
-    let work = work(told).instrument(Span::current());
+    let work: Work<T> = Box::pin(work(told).instrument(Span::current()));
     let (give, given) = std::sync::mpsc::channel();
-    let mut done: Pin<Box<dyn Future<Output = T> + Send>> = match started(move || given.recv().ok()) {
+    let mut done: Work<T> = match started(move || given.recv().ok()) {
         Ok((thread, answer)) => {
             let _ = give.send(work);
             Box::pin(async move {
@@ -38,7 +38,7 @@ where
         }
         Err(error) => {
             tracing::warn!(%error, "the boot has no thread of its own");
-            Box::pin(work)
+            work
         }
     };
     tokio::select! {
@@ -48,6 +48,7 @@ where
     done.await
 }
 
+type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Started<T> = (thread::JoinHandle<()>, oneshot::Receiver<T>);
 
 /// Starts the thread, which does what it is given.
@@ -77,4 +78,36 @@ async fn goodbye(runtime: &Runtime) {
         }
     };
     let _ = tokio::time::timeout(GOODBYE, closed).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{future::pending, sync::mpsc};
+
+    #[tokio::test]
+    async fn work_is_done_elsewhere_and_is_told_to_stop() {
+        let here = thread::current().id();
+        let elsewhere = on_its_own(pending(), |_| async move { thread::current().id() != here }).await;
+        assert!(elsewhere);
+        let stopped = on_its_own(async {}, |told| async move { told.await.is_err() }).await;
+        assert!(stopped);
+    }
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_any_more_is_told_so_and_still_ends() {
+        let (ended, wait) = mpsc::channel();
+        let work = on_its_own(pending(), move |told| async move {
+            let _ = told.await;
+            ended.send(()).unwrap();
+        });
+        assert!(tokio::time::timeout(Duration::from_millis(20), work).await.is_err());
+        wait.recv_timeout(Duration::from_secs(10)).unwrap();
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "broken on purpose")]
+    async fn a_panic_is_the_callers() {
+        on_its_own(pending(), |_| async { panic!("broken on purpose") }).await
+    }
 }

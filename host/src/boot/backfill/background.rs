@@ -2,8 +2,8 @@
 
 use super::{
     super::{
-        Boot, LOST, Loaded, milliseconds, pass::Pass, preview::known, questions, roles::connection_of_blocks, settle::Looks,
-        thread, transaction::BegunAhead, transient,
+        Boot, LOST, Loaded, Trying, begin::BegunAhead, leaving, milliseconds, pass::Pass, preview::known, questions,
+        roles::connection_of_blocks, settle::Looks, transient,
     },
     alone,
 };
@@ -24,20 +24,11 @@ use std::{
 
 /// Runs them, until they are done or `stop` is: then the running batch is cancelled and rolled back.
 pub(crate) async fn background_until(host: &Host, stop: impl Future<Output = ()>) -> Result<Report, BootError> {
-    let host = host.clone();
-    let work = |told| async move {
-        let pass = Pass::new(&host, host.retry_budget);
-        host.teller.looking();
-        let done = tokio::select! {
-            done = tries(&host, &pass) => done,
-            _ = told => Err(pass.leave().await),
-        };
-        pass.ended();
-        host.forget_code();
-        host.teller.over(&done);
-        done
-    };
-    thread::on_its_own(stop, work).await
+    leaving(host, stop, trying).await
+}
+
+fn trying(host: Host, pass: Arc<Pass>) -> Trying {
+    Box::pin(async move { tries(&host, &pass).await })
 }
 
 /// Tries until they are done, or fail in a way that will not pass.

@@ -1,0 +1,85 @@
+//! What begins a block's transaction: its settings, the name that it shows, and the begin that rides with the COMMIT before it.
+
+use super::Boot;
+use crate::{
+    database::{Sent, effects::COUNTERS, literal, name},
+    host::Host,
+    load::Component,
+    lock::{Doing, shown_while},
+};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+/// What begins a block's transaction.
+pub(super) fn begin(boot: &Boot<'_>, component: &Component, counts_from_nothing: bool) -> String {
+    format!(
+        "begin isolation level read committed read write; {}; set local {}; {}; {}; {}; {}",
+        boot.still(),
+        named(boot.host, &component.manifest.id),
+        boot.settings(),
+        if counts_from_nothing { "select" } else { COUNTERS },
+        boot.questions.around(),
+        boot.questions.prepared()
+    )
+}
+
+/// The transaction that begins with the end of the one before it.
+#[derive(Default)]
+pub(super) struct BegunAhead(Mutex<Option<(String, Sent)>>);
+
+impl BegunAhead {
+    pub(super) fn put(&self, id: &str, begun: Sent) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((id.to_owned(), begun));
+    }
+
+    /// The begin of a block's transaction, if it was sent.
+    pub(super) fn take(&self, id: &str) -> Option<Sent> {
+        let begun = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        begun.filter(|(of, _)| of == id).map(|(_, begun)| begun)
+    }
+}
+
+/// Has the server look whether we are still there.
+pub(super) const STILL_THERE: &str = "select set_config('client_connection_check_interval', '1000', true)
+    where current_setting('client_connection_check_interval', true) = '0' and version() ~ 'linux'";
+
+/// The same, for as long as the session lives.
+pub(super) const STILL_THERE_IN_SESSION: &str = "select set_config('client_connection_check_interval', '1000', false)
+    where current_setting('client_connection_check_interval', true) = '0' and version() ~ 'linux'";
+
+/// After SET: has the server show to others which block runs.
+pub(super) fn named(host: &Host, block: &str) -> String {
+    format!("application_name = {}", literal(&shown_while(&host.ledger, Doing::Runs, block)))
+}
+
+/// The blocks' search path. The temporary schema stands last: unnamed, it would come first, and a temporary table would shadow others.
+pub(super) fn path(host: &Host) -> String {
+    let schemas = host.search_path.split(',').map(|schema| name(schema.trim()));
+    schemas.chain(["pg_temp".to_owned()]).collect::<Vec<_>>().join(", ")
+}
+
+/// The settings of a block's transaction. They end with it, so that they hold behind a pooler too.
+///
+/// Among them, how the server prints what the contract has no case for, whatever the database's own settings are: rounded
+/// floats and abbreviated time zones would be other values. And that it looks whether we are still there: without that, the
+/// statement of a killed host runs to its end, with its locks. Servers before 14 cannot, nor can those on systems that do not
+/// tell them.
+pub(super) fn settings(host: &Host) -> String {
+    format!("{}; {STILL_THERE}", settings_alone(host))
+}
+
+/// The same, for a session that has [`STILL_THERE_IN_SESSION`].
+pub(super) fn settings_alone(host: &Host) -> String {
+    let limits = &host.limits;
+    format!(
+        "set local search_path = {}; set local lock_timeout = {}; set local statement_timeout = {};
+         set local idle_in_transaction_session_timeout = {}; set local client_min_messages = warning;
+         set local extra_float_digits = 1; set local datestyle = iso; set local intervalstyle = postgres",
+        path(host),
+        limits.lock.as_millis(),
+        limits.statement.as_millis(),
+        (limits.wall + Duration::from_secs(60)).as_millis(),
+    )
+}

@@ -33,8 +33,12 @@ pub(super) struct Answer(Sha256);
 
 impl Answer {
     pub(super) fn row(&mut self, row: &Row) -> Result<(), tokio_postgres::Error> {
+        // How many columns there are and what they are called is a part of it: what a star stands for may change.
+        self.0.update((row.columns().len() as u64).to_be_bytes());
         for (place, column) in row.columns().iter().enumerate() {
             let raw: Raw<'_> = row.try_get(place)?;
+            self.0.update((column.name().len() as u64).to_be_bytes());
+            self.0.update(column.name());
             self.0.update(column.type_().oid().to_be_bytes());
             self.0.update(raw.0.map_or(-1, |bytes| bytes.len() as i64).to_be_bytes());
             self.0.update(raw.0.unwrap_or_default());
@@ -61,8 +65,9 @@ impl Session {
         let mut answer = Answer::default();
         let Some(mut rows) = self.receive(stream, None, Some(&mut answer)).await? else { return Ok(None) };
         if rows.values.is_empty() {
-            // Only rows bring the columns with them.
+            // Only rows bring the columns with them. Without them it is not known whether it is the same answer later.
             rows.columns = Described::of(self.prepare(statement).await?.columns()).columns;
+            return Ok(Some(rows));
         }
         if let Some((_, asked)) = self.looks.as_mut().filter(|_| self.bytes_read - before <= SMALL) {
             asked.push(Asked { statement: statement.to_owned(), answer: answer.digest() });

@@ -382,7 +382,7 @@ async fn a_ledger_of_a_newer_host_is_refused() {
         .await
         .unwrap();
     let error = host.boot().await.unwrap_err();
-    assert!(error.to_string().contains("has format 99, this host knows 4: a newer host made it"), "{error}");
+    assert!(error.to_string().contains("has format 99, this host knows 5: a newer host made it"), "{error}");
 }
 
 #[tokio::test]
@@ -393,10 +393,10 @@ async fn a_ledger_of_format_3_is_brought_to_this_one() {
     let as_it_was = "alter table plinth.ledger add complete jsonb not null default '{}';
                      update plinth.ledger set format = 3, complete = (select jsonb_build_object(application,
                         jsonb_build_object('boot', boot, 'digest', digest)) from plinth.look where application <> '');
-                     drop table plinth.look";
+                     drop table plinth.look; alter table plinth.blocks drop column recall";
     database.client().await.batch_execute(as_it_was).await.unwrap();
     assert_eq!(host.boot().await.unwrap().boot.ran, 0);
-    let format = "select count(*) from plinth.ledger l join plinth.look using (format) where format = 4 and application = 'api'";
+    let format = "select count(*) from plinth.ledger l join plinth.look using (format) where format = 5 and application = 'api'";
     assert_eq!(database.number(format).await, 1);
     assert_eq!(host.boot().await.unwrap().boot.round_trips, 1);
 }

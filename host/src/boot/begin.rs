@@ -1,14 +1,16 @@
 //! What begins a block's transaction: its settings, the name that it shows, and the begin that rides with the COMMIT before it.
 
-use super::Boot;
+use super::{Boot, transaction::start};
 use crate::{
-    database::{Sent, effects::COUNTERS, literal, name},
+    database::{Connection, Sent, effects::COUNTERS, literal, name, policy::Policy},
     host::Host,
     load::Component,
     lock::{Doing, shown_while},
+    report::ReportError,
+    sandbox::Running,
 };
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -25,19 +27,38 @@ pub(super) fn begin(boot: &Boot<'_>, component: &Component, counts_from_nothing:
     )
 }
 
-/// The transaction that begins with the end of the one before it.
+/// A block whose transaction begins with the end of the one before it, made ready to run while the server is busy with that.
+pub(super) struct Begins {
+    id: String,
+    pub(super) begun: Sent,
+    pub(super) policy: Arc<Policy>,
+    pub(super) running: Result<Running, ReportError>,
+}
+
+impl Begins {
+    /// Sends the begin of a block's transaction, and makes the block ready while the server is busy with it.
+    pub(super) async fn ahead(boot: &Boot<'_>, component: &Component, counts_from_nothing: bool) -> Begins {
+        let begun = boot.connection.send_ahead(begin(boot, component, counts_from_nothing));
+        Connection::leaves().await;
+        let policy = Arc::new(Policy::new(&component.manifest, &boot.record.ledger.schema));
+        let running = start(boot, component, policy.clone(), &boot.connection);
+        Begins { id: component.manifest.id.to_string(), begun, policy, running }
+    }
+}
+
+/// The block that begins with the end of the one before it, if there is one.
 #[derive(Default)]
-pub(super) struct BegunAhead(Mutex<Option<(String, Sent)>>);
+pub(super) struct BegunAhead(Mutex<Option<Begins>>);
 
 impl BegunAhead {
-    pub(super) fn put(&self, id: &str, begun: Sent) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((id.to_owned(), begun));
+    pub(super) fn put(&self, begins: Begins) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(begins);
     }
 
-    /// The begin of a block's transaction, if it was sent.
-    pub(super) fn take(&self, id: &str) -> Option<Sent> {
-        let begun = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        begun.filter(|(of, _)| of == id).map(|(_, begun)| begun)
+    /// A block, if its begin was sent.
+    pub(super) fn take(&self, id: &str) -> Option<Begins> {
+        let begins = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        begins.filter(|begins| begins.id == id)
     }
 }
 

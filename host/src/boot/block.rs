@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     database::literal,
-    ledger::{Row, json},
+    ledger::{Recall, Row, json},
     load::Component,
     plan::{Action, Step},
     report::{BlockReport, ErrorClass, Outcome, ReportError},
@@ -155,6 +155,10 @@ impl Boot<'_> {
         report.statements = measured.running().session().statements();
         report.journal = measured.running().journal();
         report.duration_ms = milliseconds(started);
+        if report.outcome == Outcome::Unchanged {
+            let recall = Recall::of(component, measured.running().session().asked_only(), report);
+            report.recall = self.recalls.news(&component.manifest.id, recall);
+        }
         Ok(measured)
     }
 

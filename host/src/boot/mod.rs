@@ -14,6 +14,7 @@ mod outside;
 mod pass;
 pub(crate) mod preview;
 mod provides;
+mod recall;
 pub(crate) mod rehearse;
 pub(crate) mod roles;
 mod settle;
@@ -44,6 +45,7 @@ pub(crate) use loaded::Loaded;
 use look::Turn;
 use pass::Pass;
 use plinth_manifest::{Kind, Transaction as Wrapping};
+use recall::Recalls;
 use settle::Looks;
 use std::{
     pin::Pin,
@@ -76,6 +78,7 @@ pub(crate) struct Boot<'a> {
     started: Instant,
     reports: Vec<BlockReport>,
     looks: Looks,
+    recalls: Recalls,
     begun: BegunAhead,
 }
 
@@ -154,19 +157,28 @@ async fn attempt(host: &Host, listed: &Arc<Listed>, connection: Arc<Connection>,
     let loaded = listed.loaded(host)?;
     let opened = async {
         let blocks = roles::connection_of_blocks(host, &connection).await?;
-        let (plan, record, sandbox) = open(host, loaded, &connection, &blocks, &held, &known).await?;
+        // While the server is busy: what is in the ledger of rules is held against their policies.
+        let recalls = async {
+            Connection::leaves().await;
+            Recalls::new(loaded.components.iter(), &known, &host.ledger.schema)
+        };
+        let (opened, recalls) = tokio::join!(open(host, loaded, &connection, &blocks, &held, &known), recalls);
+        let (plan, record, sandbox) = opened?;
         let runs = plan.steps.iter().filter(|step| runs(step));
         let pending: Vec<&Component> = runs.filter_map(|step| loaded.components.get(step.component)).collect();
+        // Nothing is made ready for what most likely need not run.
+        let pending: Vec<&Component> =
+            pending.into_iter().filter(|component| !recalls.may_spare(&component.manifest.id)).collect();
         // The first blocks are compiled meanwhile.
         let ahead = Ahead::new(sandbox.clone(), pending.iter().map(|component| (*component).clone()).collect());
         let questions = questions(host, (&connection, &blocks), &held, &record, &pending).await?;
-        Ok((blocks, plan, record, sandbox, ahead, questions))
+        Ok((blocks, plan, record, sandbox, ahead, questions, recalls))
     };
     let opened = tokio::select! {
         opened = opened => opened,
         why = held.lost() => Err(BootError::LockLost(why)),
     };
-    let (blocks, mut plan, record, sandbox, ahead, questions) = match opened {
+    let (blocks, mut plan, record, sandbox, ahead, questions, recalls) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             held.release().await;
@@ -191,6 +203,7 @@ async fn attempt(host: &Host, listed: &Arc<Listed>, connection: Arc<Connection>,
         started,
         reports: Vec::new(),
         looks: Looks::default(),
+        recalls,
         begun: BegunAhead::default(),
     };
     pass.runs_on(&boot.connection);
@@ -255,7 +268,7 @@ async fn questions(
     record: &Record,
     pending: &[&Component],
 ) -> Result<Questions, BootError> {
-    if held.mode() == Mode::Lease || !blocks.is_at(&host.database) {
+    if pending.is_empty() || held.mode() == Mode::Lease || !blocks.is_at(&host.database) {
         return Ok(Questions::plain());
     }
     let unprepared =
@@ -291,7 +304,7 @@ impl Boot<'_> {
     async fn run(&mut self, mut ahead: Ahead) -> Result<Report, BootError> {
         let steps = self.plan.steps.clone();
         self.host.teller.started(self.record.boot, steps.iter().filter(|step| runs(step)).count());
-        let mut running = 0;
+        let (mut running, mut compiled) = (0, 0);
         for (place, step) in steps.iter().enumerate() {
             let Some(component) = self.loaded.components.get(step.component) else { continue };
             let report = match step.action {
@@ -301,8 +314,16 @@ impl Boot<'_> {
                     .unwrap_or_else(|| BlockReport::new(&component.manifest.id, component.manifest.kind, Outcome::Skipped)),
                 _ if let Some(waiting) = self.waits(component) => waiting,
                 Action::Background => BlockReport::new(&component.manifest.id, component.manifest.kind, Outcome::Background),
+                _ if let Some(report) = self.recalled(component, steps.get(place..).unwrap_or_default()).await => {
+                    running += 1;
+                    self.host.teller.block(&component.manifest.id, running);
+                    self.host.teller.ended(&report);
+                    self.pass.note(&report);
+                    report
+                }
                 _ => {
-                    ahead.reached(running);
+                    ahead.reached(compiled);
+                    compiled += 1;
                     running += 1;
                     self.host.teller.block(&component.manifest.id, running);
                     let mut report = self.block(component, step, self.next(steps.get(place + 1..).unwrap_or_default())).await;
@@ -314,6 +335,9 @@ impl Boot<'_> {
                         report = earlier;
                     }
                     self.pass.note(&report);
+                    if report.outcome != Outcome::Unchanged {
+                        self.recalls.forget();
+                    }
                     report
                 }
             };
@@ -341,7 +365,8 @@ impl Boot<'_> {
         let running = steps.iter().filter(|step| runs(step));
         let mut running = running.filter_map(|step| self.loaded.components.get(step.component));
         let next = running.find(|component| self.waits(component).is_none())?;
-        (next.manifest.kind != Kind::Backfill && next.manifest.transaction != Wrapping::None).then_some(next)
+        let runs = !self.recalls.may_spare(&next.manifest.id);
+        (runs && next.manifest.kind != Kind::Backfill && next.manifest.transaction != Wrapping::None).then_some(next)
     }
 
     /// A block that cannot run, since one that it needs put its work off in this boot or is not done yet.

@@ -11,6 +11,7 @@ use super::{
     milliseconds,
     pass::Pass,
     preview::planned,
+    recall::Recalls,
     roles::connection_of_blocks,
     settle::Looks,
     transaction::{Begun, Broken},
@@ -75,6 +76,7 @@ async fn rehearse(host: &Host, pass: &Pass) -> Result<Rehearsal, BootError> {
         started,
         reports: Vec::new(),
         looks: Looks::default(),
+        recalls: Recalls::default(),
         begun: BegunAhead::default(),
     };
     let blocks = boot.rehearsed(server.as_deref()).await;

@@ -4,7 +4,7 @@
 use super::{
     Boot,
     backfill::pace::{Pressure, WAITING},
-    begin::begin,
+    begin::Begins,
     provides::provided,
 };
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
         Connection, ResultSets,
         around::{Around, HOST_PATH},
         effects::{COUNTERS, Counters, Effects},
-        objects::{Objects, wrote},
+        objects::{Objects, Question},
         observer::Observer,
         policy::{Phase, Policy},
         questions::{PREPARED, Questions, read_prepared},
@@ -81,16 +81,18 @@ fn around(sets: &ResultSets, questions: &Questions) -> Around {
 impl<'a> Begun<'a> {
     /// Compiles the block and begins its transaction, unless that rode with the COMMIT before it.
     pub(super) async fn begin(boot: &'a Boot<'a>, component: &'a Component) -> Result<Begun<'a>, ReportError> {
-        let manifest = &component.manifest;
-        let begun = boot.begun.take(&manifest.id);
-        let policy = Arc::new(Policy::new(manifest, &boot.record.ledger.schema));
-        compiled(boot, component).await?;
-        let mut running = start(boot, component, policy.clone(), &boot.connection)?;
-        let begun = begun.unwrap_or_else(|| {
-            let begin = begin(boot, component, boot.counts_from_nothing());
-            boot.connection.counts();
-            boot.connection.send_ahead(begin)
-        });
+        let ahead = boot.begun.take(&component.manifest.id);
+        let begins = match ahead {
+            Some(begins) => begins,
+            None => {
+                compiled(boot, component).await?;
+                let begins = Begins::ahead(boot, component, boot.counts_from_nothing()).await;
+                boot.connection.counts();
+                begins
+            }
+        };
+        let Begins { begun, policy, running, .. } = begins;
+        let mut running = running?;
         let sets = begun.await.map_err(|error| ReportError::of_host(&error, "BEGIN"))?;
         running.session().enter(Phase::Work, Counters::read(&sets, 2));
         Ok(Begun(Transaction { boot, component, running, policy, around: around(&sets, &boot.questions), after: None }))
@@ -228,13 +230,13 @@ impl<'a> Transaction<'a> {
         // What has to say more than most may do more than most.
         let everywhere = !self.component.manifest.allow.is_empty();
         // Whether it made any at all is the cheaper question, for what only works on rows.
-        let defined = everywhere || self.running.session().defined();
-        let objects = if defined { questions.objects(self.after, everywhere) } else { questions.wrote().into_owned() };
+        let question = questions.first(self.running.session().defined(), self.after, everywhere);
         // What a block puts off to COMMIT is its doing too, and is not to see the text of what the host sends with COMMIT.
         let ask = format!(
-            "{before}; set constraints all immediate; {}; {PREPARED}; {}; {objects}; {}",
+            "{before}; set constraints all immediate; {}; {PREPARED}; {}; {}; {}",
             questions.around(),
             questions.touched(),
+            questions.objects(question),
             looks.join("; ")
         );
         let mut sets = match self.boot.connection.send(&ask).await {
@@ -254,8 +256,7 @@ impl<'a> Transaction<'a> {
             return Err(self.broken(error));
         }
         let rows = touched.counters().since(self.running.session().counters());
-        let seen = if defined { Some(Objects::read(&sets, 0)) } else { (!wrote(&sets, 0)).then(Objects::default) };
-        let objects = match made(self.boot, self.after, everywhere, seen).await {
+        let objects = match made(self.boot, self.after, everywhere, question.read(&sets, 0)).await {
             Ok(objects) => objects,
             Err(error) => return Err(self.broken(ReportError::of_host(&error, "what the block did cannot be measured"))),
         };
@@ -268,22 +269,23 @@ impl<'a> Transaction<'a> {
     }
 }
 
-/// The objects that a transaction made, if they were not seen yet, or not everywhere where they may be.
+/// The objects that a transaction made, if what was seen is not enough to know.
 async fn made(
     boot: &Boot<'_>,
     after: Option<u64>,
     everywhere: bool,
     seen: Option<Objects>,
 ) -> Result<Objects, tokio_postgres::Error> {
-    let ask = async |everywhere| {
-        let sets = boot.connection.send(&boot.questions.objects(after, everywhere)).await?;
-        Ok(Objects::read(&sets, 0))
-    };
-    let seen = match seen {
-        Some(seen) => seen,
-        None => ask(everywhere).await?,
-    };
-    if seen.elsewhere && !everywhere { ask(true).await } else { Ok(seen) }
+    if let Some(seen) = seen {
+        return Ok(seen);
+    }
+    for everywhere in [everywhere, true] {
+        let question = Question::All { after, everywhere };
+        if let Some(objects) = question.read(&boot.connection.send(&boot.questions.objects(question)).await?, 0) {
+            return Ok(objects);
+        }
+    }
+    Ok(Objects::default())
 }
 
 impl<'a> Measured<'a> {
@@ -318,16 +320,17 @@ impl<'a> Measured<'a> {
         let boot = transaction.boot;
         let ended = boot.connection.send_ahead(end);
         // No transaction waits for the compiler.
-        let begun = next.filter(|next| boot.sandbox.is_ready(next)).map(|next| {
-            let begin = begin(boot, next, boot.questions.are_prepared() && boot.connection.flushes());
-            (next, boot.connection.send_ahead(begin))
-        });
+        let next = next.filter(|next| boot.sandbox.is_ready(next));
+        let begins = match next {
+            Some(next) => Some(Begins::ahead(boot, next, boot.questions.are_prepared() && boot.connection.flushes()).await),
+            None => None,
+        };
         match ended.await {
             Ok(_) => {
                 boot.connection.tidied();
-                if let Some((next, begun)) = begun {
+                if let Some(begins) = begins {
                     boot.connection.counts();
-                    boot.begun.put(&next.manifest.id, begun);
+                    boot.begun.put(begins);
                 }
                 Ok(transaction)
             }

@@ -387,6 +387,11 @@ impl Connection {
         }
     }
 
+    /// Has what was sent leave before anything else is done: it is another task that writes, on the same thread.
+    pub(crate) async fn leaves() {
+        tokio::task::yield_now().await;
+    }
+
     /// Sends statements, and has `work` send its own behind them without waiting for their answer, which is taken meanwhile.
     pub(crate) async fn send_before<T>(
         &self,
@@ -394,6 +399,10 @@ impl Connection {
         work: impl Future<Output = T>,
     ) -> (Result<super::ResultSets, tokio_postgres::Error>, T) {
         // What is polled first is sent first.
+        let work = async {
+            Self::leaves().await;
+            work.await
+        };
         futures_util::future::join(self.send(statements), work).await
     }
 

@@ -7,7 +7,7 @@ use super::{
     around::{HOST_PATH, around_query},
     catalog::{Classes, Look},
     literal, name,
-    objects::{WROTE, objects_query},
+    objects::{Question, objects_query, quick_query, wrote_query},
     simple::{ResultSets, text},
     touched::TOUCHED,
 };
@@ -68,14 +68,16 @@ impl Questions {
         let mut of_blocks = vec![
             (AROUND.to_owned(), around_query(true)),
             (TOUCH.to_owned(), TOUCHED.to_owned()),
-            (WRITTEN.to_owned(), WROTE.to_owned()),
+            (WRITTEN.to_owned(), wrote_query()),
         ];
-        of_blocks.extend(to.objects.then(|| (OBJECTS.to_owned(), objects_query(None, false))));
+        of_blocks.extend(to.objects.then(|| (OBJECTS.to_owned(), quick_query())));
         of_blocks.extend(to.classes.questions());
         let mut ours = vec![(FENCE, fence)];
         ours.extend(to.record.map(|record| (RECORD, record)));
         // Those of a backfill before this one have another runner's token.
         let mut all: Vec<String> = connection.asked().drain(..).map(|called| format!("deallocate {}", name(&called))).collect();
+        // What this session did before, such as making the ledger, is not to be counted as a block's. Flushed at the end of all.
+        all.extend(connection.flushes().then(|| "select pg_stat_force_next_flush()".to_owned()));
         all.extend(["begin".to_owned(), prepare(STILL, still), to.settings.to_owned()]);
         all.extend(of_blocks.iter().map(|(called, question)| prepare(called, question)));
         all.push(HOST_PATH.to_owned());
@@ -136,15 +138,25 @@ impl Questions {
         self.prepared.as_ref().map_or_else(|| read_prepared(sets, place), |prepared| prepared.all.clone())
     }
 
-    /// Whether it made any object: see [`WROTE`].
-    pub(crate) fn wrote(&self) -> Cow<'static, str> {
-        if self.are_prepared() { execute(WRITTEN).into() } else { WROTE.into() }
+    /// What is asked first about the objects that a block made. `defined` says whether it was to make any, `after` and `everywhere` see
+    /// [`objects_query`].
+    pub(crate) fn first(&self, defined: bool, after: Option<u64>, everywhere: bool) -> Question {
+        match &self.prepared {
+            _ if !defined && !everywhere => Question::Whether,
+            Some(Prepared { objects: true, .. }) if after.is_none() && !everywhere => Question::Quick,
+            _ => Question::All { after, everywhere },
+        }
     }
 
-    /// Which objects it made: see [`objects_query`].
-    pub(crate) fn objects(&self, after: Option<u64>, everywhere: bool) -> String {
-        let prepared = self.prepared.as_ref().is_some_and(|prepared| prepared.objects);
-        if prepared && after.is_none() && !everywhere { execute(OBJECTS) } else { objects_query(after, everywhere) }
+    /// The statement for a question.
+    pub(crate) fn objects(&self, question: Question) -> String {
+        match question {
+            Question::Whether if self.are_prepared() => execute(WRITTEN),
+            Question::Whether => wrote_query(),
+            Question::Quick if self.are_prepared() => execute(OBJECTS),
+            Question::Quick => quick_query(),
+            Question::All { after, everywhere } => objects_query(after, everywhere),
+        }
     }
 }
 

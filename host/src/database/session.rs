@@ -15,7 +15,8 @@ use crate::contract::{BudgetError, DatabaseError, Error, Refusal, Rows, ValueErr
 use crate::events::Teller;
 use crate::sandbox::Limits;
 use bulk::{Cursor, Writing};
-pub(crate) use look::{Asked, ask_again};
+pub(crate) use look::{ASKED_AGAIN, Asked, ask_again, ask_each};
+use look::{Answer, Asking};
 use plinth_values::{Misfit, Value, parameters};
 use rows::{Described, as_text};
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -48,8 +49,7 @@ pub(crate) struct Session {
     failed: Option<FailedStatement>,
     /// Whether a statement was to change definitions.
     defined: bool,
-    /// Once it looks at its post-conditions: how many statements there were before, and what it asked since.
-    looks: Option<(u64, Vec<Asked>)>,
+    asking: Asking,
     /// Whether a transaction of the session's own is open, around a query outside the block's.
     looking: bool,
     /// Only in a rehearsal.
@@ -102,7 +102,7 @@ impl Session {
             current: None,
             failed: None,
             defined: false,
-            looks: None,
+            asking: Asking::default(),
             looking: false,
             observer: None,
             teller: None,
@@ -124,7 +124,7 @@ impl Session {
     /// What is allowed from here on.
     pub(crate) fn enter(&mut self, phase: Phase, counters: Counters) {
         self.phase = phase;
-        self.looks = (phase == Phase::Verify).then(|| (self.statements, Vec::new()));
+        self.asking.enter(phase == Phase::Verify, self.statements);
         self.counters = counters;
         self.savepoints.clear();
     }
@@ -311,11 +311,19 @@ impl Session {
         let mut prepared = self.prepare(statement).await?;
         let params = parameters(params, prepared.params()).map_err(misfit)?;
         let described = Described::of(prepared.columns());
-        if let Some(wrapped) = as_text(statement, &described.types, allowed.wraps)? {
+        let wrapped = as_text(statement, &described.types, allowed.wraps)?;
+        // What is wrapped or has parameters is not, to keep it simple.
+        let can_be_asked_again = allowed.reads && params.is_empty() && wrapped.is_none();
+        if let Some(wrapped) = wrapped {
             prepared = self.prepare(&wrapped).await?;
         }
+        let before = self.bytes_read;
         let stream = connection.client().query_raw(&prepared, &params).await.map_err(|error| told(&error))?;
-        let rows = self.receive(stream, Some(described), None).await?;
+        let mut answer = Answer::default();
+        let rows = self.receive(stream, Some(described), can_be_asked_again.then_some(&mut answer)).await?;
+        if can_be_asked_again {
+            self.answered(answer.to(statement, prepared.columns()), before);
+        }
         Ok(rows.unwrap_or_else(|| Rows { columns: Vec::new(), values: Vec::new(), extra: Vec::new() }))
     }
 

@@ -8,17 +8,18 @@ use super::{
 use crate::report::{Lock, RowCounts, shown_name};
 use plinth_manifest::TableName;
 
-/// The query for [`Touched`]. Rows are changed under ROW EXCLUSIVE or more; the counters of what is only read are not asked for.
+/// The query for [`Touched`]. Rows are changed under ROW EXCLUSIVE or more; the counters of what is only read are not asked for. The
+/// system's own relations, which every question locks by the dozen, are left out by their number before they are looked up: those of
+/// initdb are below 16384 (FirstNormalObjectId, `access/transam.h`), and those without a database are shared by all.
 pub(crate) const TOUCHED: &str =
     "select l.locktype = 'advisory', n.nspname, c.relname, l.relation::text, l.mode, s.ins, s.upd, s.del
      from pg_locks l left join pg_class c on c.oid = l.relation left join pg_namespace n on n.oid = c.relnamespace
      left join lateral (select pg_stat_get_xact_tuples_inserted(c.oid) as ins, pg_stat_get_xact_tuples_updated(c.oid) as upd,
                                pg_stat_get_xact_tuples_deleted(c.oid) as del) s
        on c.relkind in ('r', 'm', 'p') and l.mode not in ('AccessShareLock', 'RowShareLock')
-     where l.pid = pg_backend_pid() and l.granted and l.locktype in ('relation', 'advisory')
-       and l.database = (select oid from pg_database where datname = current_database())
-       and (n.nspname is null or n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast'))
-     order by 2, 3, 5";
+     where l.pid = pg_backend_pid() and l.granted and l.database <> 0
+       and (l.locktype = 'advisory' or l.locktype = 'relation' and l.relation >= 16384)
+       and c.relnamespace is distinct from 'pg_toast'::regnamespace";
 
 /// The relations that are locked, catalogs excepted.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -50,7 +51,10 @@ impl Touched {
                 changed: RowCounts { inserted: number(row, 5), updated: number(row, 6), deleted: number(row, 7) },
             })
         });
-        Touched { advisory, relations: relations.collect() }
+        let mut relations: Vec<Relation> = relations.collect();
+        let order = |relation: &Relation| (relation.name.is_none(), relation.name.clone(), relation.mode.clone());
+        relations.sort_by_cached_key(order);
+        Touched { advisory, relations }
     }
 
     /// The locks, without those on the ledger.

@@ -1,6 +1,6 @@
 //! What the ledger knows of each block.
 
-use super::Ledger;
+use super::{Ledger, Recall};
 use crate::database::{ResultSets, literal};
 use plinth_manifest::{Kind, Object};
 use std::collections::BTreeMap;
@@ -29,6 +29,8 @@ pub(crate) struct Entry {
     pub(crate) retired: bool,
     /// What it provided, by the manifest that it had.
     pub(crate) provides: Vec<Object>,
+    /// What a rule asked when it last found nothing to do.
+    pub(crate) recall: Option<Recall>,
 }
 
 impl Known {
@@ -66,6 +68,7 @@ impl Known {
                 retired: field(6)? == "t",
                 // A manifest of a newer host may name what this one does not know.
                 provides: field(7).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
+                recall: field(8).and_then(|json| serde_json::from_str(json).ok()),
             };
             Some((field(0)?.to_owned(), entry))
         };
@@ -81,8 +84,10 @@ impl Ledger {
     pub(crate) fn known_query(&self, digest: &str) -> String {
         let (schema, application) = (self.quoted(), self.application());
         format!(
-            "select id, kind, digest, first_applied is not null, started is not null, deferrals, retired_at is not null, manifest -> 'provides'
-             from {schema}.blocks where application = {application};
+            "select id, kind, digest, first_applied is not null, started is not null, deferrals, retired_at is not null, manifest -> 'provides',
+                    -- A ledger of format 4 has no such column.
+                    case when kind = 'rule' then to_jsonb(b) -> 'recall' end
+             from {schema}.blocks b where application = {application};
              select exists (select from {schema}.boots where application = {application} and set_digest = {} and state in ('complete', 'deferred'))",
             literal(digest)
         )

@@ -1,6 +1,6 @@
 //! What is written into the ledger. One literal carries all of it, so that it rides with COMMIT.
 
-use super::{FORMAT, Ledger, Token};
+use super::{FORMAT, Ledger, Recall, Token};
 use crate::{
     database::literal,
     load::Component,
@@ -31,6 +31,7 @@ pub(crate) struct Row<'a> {
     message: Option<&'a str>,
     error: Option<&'a ReportError>,
     journal: &'a [JournalLine],
+    recall: Option<&'a Recall>,
 }
 
 impl<'a> Row<'a> {
@@ -53,6 +54,7 @@ impl<'a> Row<'a> {
             message: report.message.as_deref(),
             error: report.error.as_ref(),
             journal: &report.journal,
+            recall: report.recall.as_ref(),
         }
     }
 }
@@ -142,18 +144,18 @@ impl Record {
         format!(
             "with r as (
                 select * from jsonb_to_recordset({rows}::jsonb) as r (id text, kind text, title text, team text, digest text, manifest jsonb, outcome text,
-                    duration_ms double precision, attempt integer, statements bigint, rows jsonb, objects jsonb, locks jsonb, message text, error jsonb, journal jsonb)
+                    duration_ms double precision, attempt integer, statements bigint, rows jsonb, objects jsonb, locks jsonb, message text, error jsonb, journal jsonb, recall jsonb)
              ), o as (
                 insert into {schema}.outcomes (boot, block, attempt, outcome, started, duration_ms, statements, rows, objects, locks, message, error, journal)
                 select {boot}, id, attempt, outcome, clock_timestamp() - duration_ms * interval '1 millisecond', duration_ms, statements, rows, objects,
                        locks, message, nullif(error, 'null'), journal from r
              )
              insert into {schema}.blocks as b (application, id, kind, title, team, digest, first_applied, last_boot, last_outcome, last_changed,
-                                               deferrals, retired_at, manifest)
+                                               deferrals, retired_at, manifest, recall)
              select {application}, id, kind, title, team, coalesce(digest, ''),
                     case when outcome in ('applied', 'unchanged') then now() end, {boot}, outcome,
                     case when outcome = 'applied' then now() end, (outcome = 'deferred')::int, case when outcome = 'retired' then now() end,
-                    nullif(manifest, 'null')
+                    nullif(manifest, 'null'), nullif(recall, 'null')
              from r
              on conflict (application, id) do update set
                 kind = excluded.kind,
@@ -167,7 +169,8 @@ impl Record {
                 last_changed = coalesce(excluded.last_changed, b.last_changed),
                 deferrals = case when excluded.last_outcome = 'deferred' then b.deferrals + 1 else 0 end,
                 retired_at = excluded.retired_at,
-                manifest = coalesce(excluded.manifest, b.manifest)"
+                manifest = coalesce(excluded.manifest, b.manifest),
+                recall = coalesce(excluded.recall, b.recall)"
         )
     }
 

@@ -3,7 +3,7 @@
 use crate::database::{literal, name};
 
 /// The format that this host writes. A host refuses a newer one.
-pub(crate) const FORMAT: i32 = 4;
+pub(crate) const FORMAT: i32 = 5;
 
 /// Where a ledger is, and whose part of it is meant.
 #[derive(Clone, Debug)]
@@ -110,6 +110,8 @@ impl Ledger {
                 select key, {FORMAT}, (value ->> 'boot')::bigint, value ->> 'digest'
                 from {schema}.ledger l, jsonb_each(coalesce(to_jsonb(l) -> 'complete', '{{}}'))
                 on conflict (application) do nothing;
+            -- Since format 5.
+            alter table {schema}.blocks add column if not exists recall jsonb;
             update {schema}.look set format = {FORMAT} where format < {FORMAT};
             commit",
             backfills = self.create_backfills()

@@ -165,6 +165,7 @@ mod tests {
             deferrals: 0,
             retired: false,
             provides: Vec::new(),
+            recall: None,
         };
         let blocks = vec![
             component("a", "migration", &column("int")),

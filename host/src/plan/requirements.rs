@@ -113,6 +113,7 @@ mod tests {
             deferrals: 0,
             retired: false,
             provides: Vec::new(),
+            recall: None,
         }
     }
 

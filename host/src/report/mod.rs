@@ -8,6 +8,7 @@ pub use evidence::{Evidence, LastEffect};
 pub use rehearsal::{Estimate, Finding, HeldLock, Rehearsal, Rehearsed, RehearsedBlock, RehearsedStatement};
 pub(crate) use shown::{rows_told, shown, shown_name};
 
+use crate::ledger::Recall;
 use plinth_manifest::Kind;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -140,6 +141,12 @@ pub struct BlockReport {
     pub error: Option<ReportError>,
     /// What it logged.
     pub journal: Vec<JournalLine>,
+    /// Whether it was not run, since all that it asked when it last found nothing to do is answered as it was then.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub recalled: bool,
+    /// What it may be recalled by at the next boot.
+    #[serde(skip)]
+    pub(crate) recall: Option<Recall>,
     /// Whether it did not run because of another block that put its work off.
     #[serde(skip)]
     pub(crate) waits: bool,
@@ -163,6 +170,8 @@ impl BlockReport {
             message: None,
             error: None,
             journal: Vec::new(),
+            recalled: false,
+            recall: None,
             waits: false,
             outside: false,
         }

@@ -3,7 +3,7 @@
 use super::{
     super::{
         Boot, LOST, Loaded, Trying, begin::BegunAhead, leaving, milliseconds, pass::Pass, preview::known, questions,
-        roles::connection_of_blocks, settle::Looks, transient,
+        recall::Recalls, roles::connection_of_blocks, settle::Looks, transient,
     },
     alone,
 };
@@ -143,6 +143,7 @@ impl Background<'_> {
             started: began,
             reports: Vec::new(),
             looks: Looks::default(),
+            recalls: Recalls::default(),
             begun: BegunAhead::default(),
         };
         self.role = boot.blocks_role();

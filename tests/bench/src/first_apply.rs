@@ -87,7 +87,7 @@ async fn once(name: &str, bench: &Bench, database: &str, folders: &Folders, bund
 }
 
 /// What anybody would write who keeps no ledger.
-async fn floor(socket: &Socket, database: &str, count: usize) -> Result<Duration> {
+pub async fn floor(socket: &Socket, database: &str, count: usize) -> Result<Duration> {
     let mut client = socket.client(database).await?;
     let start = Instant::now();
     for number in 1..=count {

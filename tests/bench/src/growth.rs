@@ -4,7 +4,7 @@ use crate::{
     Bench,
     block::{Disk, block, component, native, without_waiting},
     bulk,
-    first_apply::fresh,
+    first_apply::{floor, fresh},
     folders::Folders,
     numbers::{All, Curve, Spread},
     replicas::Replicas,
@@ -34,22 +34,26 @@ fn median(took: Vec<Duration>) -> Result<f64> {
 }
 
 async fn first_applies(bench: &Bench, all: &mut All) -> Result<()> {
-    let mut points = Vec::new();
+    let (mut points, mut floors) = (Vec::new(), Vec::new());
     for count in upto(bench.arguments.first_apply).filter(|count| *count >= 10) {
         eprintln!("  first apply of {count} …");
         let folders = Folders::write(count, &bench.component)?;
-        let mut took = Vec::new();
+        let (mut took, mut natively) = (Vec::new(), Vec::new());
         for round in 0..=ROUNDS {
             let cache = Some(bench.cache.path());
             let one = fresh(bench, async |database| boot(&bench.socket, database, &folders.folder(), cache).await).await?;
+            let native = fresh(bench, async |database| floor(&bench.socket, database, count).await).await?;
             // The first may compile.
             if round > 0 {
                 took.push(one.0.run);
+                natively.push(native);
             }
         }
         points.push((count as f64, median(took)?));
+        floors.push((count as f64, median(natively)?));
     }
     all.curves.push(Curve::new("blocks", "first apply, precompiled", "ms", points));
+    all.curves.push(Curve::new("blocks", "its statements natively, a transaction each", "ms", floors));
     Ok(())
 }
 

@@ -42,8 +42,16 @@ pub(super) async fn turn(
     let ledger = &host.ledger;
     let table = ledger.look_table();
     let look = connection.table(&table);
-    // Rules run at every boot, so the lock will be wanted.
+    // Rules run at every boot, so the lock will be wanted. While its session opens, this one gets to know the tables that it will read under
+    // the lock: what it reads now does not count.
     let (looked, claimant) = if listed.has_rules() {
+        let look = async {
+            let looked = look.await;
+            if looked.is_ok() {
+                let _ = connection.ask(&ledger.known_query(&listed.digest)).await;
+            }
+            looked
+        };
         let (looked, claimant) = tokio::join!(look, Claimant::new(host));
         (looked, Some(claimant?))
     } else {

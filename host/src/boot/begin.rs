@@ -2,7 +2,14 @@
 
 use super::{Boot, transaction::start};
 use crate::{
-    database::{Connection, Sent, effects::COUNTERS, literal, name, policy::Policy},
+    database::{
+        Connection, ResultSets, Sent,
+        around::Around,
+        effects::{COUNTERS, Counters},
+        literal, name,
+        policy::Policy,
+        questions::{PREPARED, Questions},
+    },
     host::Host,
     load::Component,
     lock::{Doing, shown_while},
@@ -14,35 +21,60 @@ use std::{
     time::Duration,
 };
 
-/// What begins a block's transaction.
-pub(super) fn begin(boot: &Boot<'_>, component: &Component, counts_from_nothing: bool) -> String {
-    format!(
-        "begin isolation level read committed read write; {}; set local {}; {}; {}; {}; {}",
-        boot.still(),
-        named(boot.host, &component.manifest.id),
-        boot.settings(),
-        if counts_from_nothing { "select" } else { COUNTERS },
-        boot.questions.around(),
-        boot.questions.prepared()
-    )
+/// What begins a block's transaction, and what is asked with it.
+struct Begin {
+    statements: String,
+    counters: bool,
+    prepared: bool,
+}
+
+impl Begin {
+    /// `behind` says that it is sent right behind a COMMIT, which was fenced.
+    fn new(boot: &Boot<'_>, component: &Component, behind: bool, counts_from_nothing: bool) -> Begin {
+        let (counters, prepared) = (!counts_from_nothing, !boot.questions.are_prepared());
+        let mut all = vec!["begin isolation level read committed read write".to_owned()];
+        all.extend((!behind).then(|| boot.still()));
+        all.extend([format!("set local {}", named(boot.host, &component.manifest.id)), boot.settings()]);
+        all.extend(counters.then(|| COUNTERS.to_owned()));
+        all.push(boot.questions.around().into_owned());
+        all.extend(prepared.then(|| PREPARED.to_owned()));
+        Begin { statements: all.join("; "), counters, prepared }
+    }
+
+    /// What the counters say, and how transaction and session stand.
+    fn read(&self, questions: &Questions, sets: &ResultSets) -> (Counters, Around) {
+        let after = usize::from(self.prepared);
+        let counters = if self.counters { Counters::read(sets, after + 1) } else { Counters::default() };
+        (counters, Around::read(sets, after).and_prepared(questions.all_prepared(sets, 0)))
+    }
 }
 
 /// A block whose transaction begins with the end of the one before it, made ready to run while the server is busy with that.
 pub(super) struct Begins {
     id: String,
-    pub(super) begun: Sent,
-    pub(super) policy: Arc<Policy>,
-    pub(super) running: Result<Running, ReportError>,
+    begin: Begin,
+    begun: Sent,
+    policy: Arc<Policy>,
+    running: Result<Running, ReportError>,
 }
 
 impl Begins {
     /// Sends the begin of a block's transaction, and makes the block ready while the server is busy with it.
-    pub(super) async fn ahead(boot: &Boot<'_>, component: &Component, counts_from_nothing: bool) -> Begins {
-        let begun = boot.connection.send_ahead(begin(boot, component, counts_from_nothing));
+    pub(super) async fn ahead(boot: &Boot<'_>, component: &Component, behind: bool, counts_from_nothing: bool) -> Begins {
+        let begin = Begin::new(boot, component, behind, counts_from_nothing);
+        let begun = boot.connection.send_ahead(begin.statements.clone());
         Connection::leaves().await;
         let policy = Arc::new(Policy::new(&component.manifest, &boot.record.ledger.schema));
         let running = start(boot, component, policy.clone(), &boot.connection);
-        Begins { id: component.manifest.id.to_string(), begun, policy, running }
+        Begins { id: component.manifest.id.to_string(), begin, begun, policy, running }
+    }
+
+    /// Waits until it has begun.
+    pub(super) async fn begun(self, questions: &Questions) -> Result<(Arc<Policy>, Running, Counters, Around), ReportError> {
+        let sets = self.begun.await.map_err(|error| ReportError::of_host(&error, "BEGIN"))?;
+        let running = self.running?;
+        let (counters, around) = self.begin.read(questions, &sets);
+        Ok((self.policy, running, counters, around))
     }
 }
 

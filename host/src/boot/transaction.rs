@@ -81,21 +81,18 @@ fn around(sets: &ResultSets, questions: &Questions) -> Around {
 impl<'a> Begun<'a> {
     /// Compiles the block and begins its transaction, unless that rode with the COMMIT before it.
     pub(super) async fn begin(boot: &'a Boot<'a>, component: &'a Component) -> Result<Begun<'a>, ReportError> {
-        let ahead = boot.begun.take(&component.manifest.id);
-        let begins = match ahead {
+        let begins = match boot.begun.take(&component.manifest.id) {
             Some(begins) => begins,
             None => {
                 compiled(boot, component).await?;
-                let begins = Begins::ahead(boot, component, boot.counts_from_nothing()).await;
+                let begins = Begins::ahead(boot, component, false, boot.counts_from_nothing()).await;
                 boot.connection.counts();
                 begins
             }
         };
-        let Begins { begun, policy, running, .. } = begins;
-        let mut running = running?;
-        let sets = begun.await.map_err(|error| ReportError::of_host(&error, "BEGIN"))?;
-        running.session().enter(Phase::Work, Counters::read(&sets, 2));
-        Ok(Begun(Transaction { boot, component, running, policy, around: around(&sets, &boot.questions), after: None }))
+        let (policy, mut running, counters, around) = begins.begun(&boot.questions).await?;
+        running.session().enter(Phase::Work, counters);
+        Ok(Begun(Transaction { boot, component, running, policy, around, after: None }))
     }
 
     /// The same behind a savepoint of the rehearsal's transaction, and observed.
@@ -322,7 +319,10 @@ impl<'a> Measured<'a> {
         // No transaction waits for the compiler.
         let next = next.filter(|next| boot.sandbox.is_ready(next));
         let begins = match next {
-            Some(next) => Some(Begins::ahead(boot, next, boot.questions.are_prepared() && boot.connection.flushes()).await),
+            Some(next) => {
+                let counts_from_nothing = boot.questions.are_prepared() && boot.connection.flushes();
+                Some(Begins::ahead(boot, next, record.is_some(), counts_from_nothing).await)
+            }
             None => None,
         };
         match ended.await {

@@ -36,40 +36,55 @@ const SETTINGS: [&str; 29] = [
     "default_tablespace",
 ];
 
-/// The transaction and the session at one moment: names of their parts with values.
+/// What else is asked for, by what it is called and what says it.
+const PARTS: [(&str, &str); 4] = [
+    ("the transaction", "transaction_timestamp()::text"),
+    ("the session", "pg_backend_pid()::text"),
+    ("current_user", "current_user::text"),
+    ("session_user", "session_user::text"),
+];
+
+/// The transaction and the session at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Around(Vec<(String, Option<String>)>);
+pub(crate) struct Around {
+    /// The parts and the settings, as a JSON list: one text is compared sooner than thirty.
+    all: Option<String>,
+    /// The host's questions as they are prepared.
+    prepared: Option<String>,
+}
 
 /// What asks for it. Outside a transaction each statement has one of its own.
 pub(crate) fn around_query(inside: bool) -> String {
-    let settings: Vec<String> =
-        SETTINGS.iter().map(|setting| format!("current_setting({}, true) as {setting}", literal(setting))).collect();
-    let transaction = if inside { "transaction_timestamp()::text as \"the transaction\"," } else { "" };
-    format!(
-        "select {transaction} pg_backend_pid()::text as \"the session\", current_user::text as current_user, session_user::text as session_user, {}",
-        settings.join(", ")
-    )
+    let parts = PARTS.iter().enumerate().map(|(place, (_, says))| if inside || place > 0 { *says } else { "null" }.to_owned());
+    let settings = SETTINGS.iter().map(|setting| format!("current_setting({}, true)", literal(setting)));
+    format!("select json_build_array({})::text", parts.chain(settings).collect::<Vec<_>>().join(", "))
 }
 
 impl Around {
     pub(crate) fn read(sets: &ResultSets, place: usize) -> Around {
-        let Some(row) = sets.set_from_end(place).first() else { return Around::default() };
-        let names = row.columns().iter().map(|column| column.name().to_owned());
-        Around(names.enumerate().map(|(at, name)| (name, text(row, at).map(str::to_owned))).collect())
+        let all = sets.set_from_end(place).first().and_then(|row| text(row, 0));
+        Around { all: all.map(str::to_owned), prepared: None }
     }
 
     /// With the host's questions as they are prepared: see [`PREPARED`](super::questions::PREPARED).
-    pub(crate) fn and_prepared(mut self, prepared: Option<String>) -> Around {
-        self.0.push(("what the host has prepared".to_owned(), prepared));
-        self
+    pub(crate) fn and_prepared(self, prepared: Option<String>) -> Around {
+        Around { prepared, ..self }
     }
 
     /// The first part that is another one now.
-    pub(crate) fn changed<'a>(&self, now: &'a Around) -> Option<&'a str> {
-        if self.0.len() != now.0.len() || now.0.is_empty() {
-            return Some("the session");
+    pub(crate) fn changed(&self, now: &Around) -> Option<&'static str> {
+        if self.all.is_some() && self == now {
+            return None;
         }
-        self.0.iter().zip(&now.0).find(|(before, after)| before != after).map(|(_, (name, _))| name.as_str())
+        if self.all == now.all && self.prepared != now.prepared {
+            return Some("what the host has prepared");
+        }
+        let list = |around: &Around| -> Option<Vec<Option<String>>> { serde_json::from_str(around.all.as_deref()?).ok() };
+        let place =
+            list(self).zip(list(now)).and_then(|(before, after)| before.iter().zip(&after).position(|(one, other)| one != other));
+        let names = || PARTS.iter().map(|(name, _)| *name).chain(SETTINGS);
+        // What cannot be compared is not as it was.
+        Some(place.and_then(|place| names().nth(place)).unwrap_or("the session"))
     }
 }
 

@@ -24,6 +24,9 @@ const THERE: &str = "create table old (id int primary key, a int, b int);
     create materialized view kept as select id from old;
     create sequence numbers;
     create function makes() returns void language sql as 'create table made (id int)';
+    create domain share as int;
+    create function makes_within() returns void language plpgsql as
+        'begin create table made (id int); exception when others then raise notice ''not made''; end';
     create function guards() returns void language sql as 'create policy own on old using (id = 1)'";
 
 #[tokio::test]
@@ -50,6 +53,13 @@ async fn what_is_found_by_its_locks_is_what_is_found_everywhere() {
             vec!["alter table old enable row level security", "create policy own on old using (id = 1)"],
             "created policy own on old",
         ),
+        (vec!["alter domain share add constraint small check (value < 9)"], "created constraint small"),
+        (
+            vec!["create table n (id int)", "alter domain share add constraint small check (value < 9)"],
+            "created constraint small",
+        ),
+        // In a sub-transaction, which is not the block's own.
+        (vec!["create table n (id int)", "select makes_within()"], "created table made"),
         // Nothing in the text says that it does.
         (vec!["select makes()"], "created table made"),
         (vec!["select guards()"], "created policy own on old"),

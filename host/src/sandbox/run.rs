@@ -83,7 +83,7 @@ impl Sandbox {
             kind: block.kind,
             interface,
             instance: None,
-            started: Instant::now(),
+            started: None,
             wall,
             cpu: limits.cpu,
             message_bytes: limits.message_bytes,
@@ -99,7 +99,8 @@ pub(crate) struct Running {
     kind: Kind,
     interface: Option<String>,
     instance: Option<Instance>,
-    started: Instant,
+    /// When it was called first: it may have been made ready long before.
+    started: Option<Instant>,
     wall: Duration,
     cpu: Duration,
     message_bytes: usize,
@@ -180,7 +181,8 @@ impl Running {
         Result<T, Failure>: ComponentType + Lift + Send + Sync + 'static,
         T: 'static,
     {
-        let left = self.wall.saturating_sub(self.started.elapsed());
+        let started = *self.started.get_or_insert_with(Instant::now);
+        let left = self.wall.saturating_sub(started.elapsed());
         let (wall, most) = (self.wall, self.message_bytes);
         let called = tokio::time::timeout(left, self.enter::<P, T>(export, params)).await;
         let stopped = !matches!(called, Ok(Ok(Ok(_))));

@@ -1,6 +1,6 @@
 //! A rule that only asked is not run again as long as it is answered as before.
 
-use plinth::{BlockReport, Event, Host, Outcome, Report};
+use plinth::{BlockReport, BootError, ErrorClass, Event, Host, Outcome, Report};
 use plinth_tests::{TestDatabase, guests};
 use std::{fs, path::Path};
 
@@ -97,6 +97,24 @@ async fn no_rows_are_the_same_answer_only_with_the_same_columns() {
     assert!(boot(database.host(), folder.path()).await.0.block("asks").unwrap().recalled);
     database.client().await.batch_execute("alter table nobody rename name to title").await.unwrap();
     assert!(!boot(database.host(), folder.path()).await.0.block("asks").unwrap().recalled);
+}
+
+#[tokio::test]
+async fn an_answer_that_has_grown_beyond_all_limits_is_the_rules_failure_and_costs_no_connection() {
+    let database = asking(&[("asks", "select lpad('', 1000, 'x') from t"), ("asks_after", ROWS)]).await;
+    let folder = guests(&["asks", "rule_sets_a", "asks_after"]);
+    for _ in 0..3 {
+        boot(database.host(), folder.path()).await;
+    }
+    let rows = "insert into t (id, a) select i, 1 from generate_series(1000, 101000) i";
+    database.client().await.batch_execute(rows).await.unwrap();
+    let Err(BootError::Failed(report)) = database.host().folder(folder.path()).boot().await else {
+        panic!("it has read too much")
+    };
+    let error = report.block("asks").unwrap().error.as_ref().unwrap();
+    assert_eq!(error.class, ErrorClass::Budget, "{error:?}");
+    assert!(report.boot.retries.is_empty(), "{report:?}");
+    assert_eq!(database.left_behind().await, 0);
 }
 
 #[tokio::test]

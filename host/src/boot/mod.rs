@@ -160,7 +160,12 @@ async fn attempt(host: &Host, listed: &Arc<Listed>, connection: Arc<Connection>,
         // While the server is busy: what is in the ledger of rules is held against their policies.
         let recalls = async {
             Connection::leaves().await;
-            Recalls::new(loaded.components.iter(), &known, &host.ledger.schema)
+            // What was asked may be what cost an earlier try its connection.
+            if pass.retries().is_empty() {
+                Recalls::new(loaded.components.iter(), &known, &host.ledger.schema)
+            } else {
+                Recalls::default()
+            }
         };
         let (opened, recalls) = tokio::join!(open(host, loaded, &connection, &blocks, &held, &known), recalls);
         let (plan, record, sandbox) = opened?;
@@ -328,7 +333,7 @@ impl Boot<'_> {
                     self.host.teller.block(&component.manifest.id, running);
                     let mut report = self.block(component, step, self.next(steps.get(place + 1..).unwrap_or_default())).await;
                     self.host.teller.ended(&report);
-                    // A rule that did its work in an earlier try finds nothing to do in this one.
+                    // A rule that did its work in an earlier try finds nothing to do in this one, where none is recalled.
                     if report.outcome == Outcome::Unchanged
                         && let Some(earlier) = self.pass.applied(&report.id)
                     {

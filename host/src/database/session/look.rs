@@ -101,7 +101,7 @@ impl Answer {
         self.rows = true;
         self.bytes += row.raw_size_bytes() as u64;
         // One so large is not asked for again, or is another one.
-        if self.bytes > SMALL {
+        if self.is_large() {
             return Ok(());
         }
         // How many columns there are and what they are called is a part of it: what a star stands for may change.
@@ -112,6 +112,10 @@ impl Answer {
             self.digest.update(raw.0.unwrap_or_default());
         }
         Ok(())
+    }
+
+    fn is_large(&self) -> bool {
+        self.bytes > SMALL
     }
 
     fn columns(&mut self, columns: &[Column]) {
@@ -128,7 +132,7 @@ impl Answer {
         if !self.rows {
             self.columns(columns);
         }
-        let (empty, answer) = (!self.rows, if self.bytes > SMALL { "large".to_owned() } else { self.digest() });
+        let (empty, answer) = (!self.rows, if self.is_large() { "large".to_owned() } else { self.digest() });
         Asked { statement: statement.to_owned(), parameters, empty, answer }
     }
 
@@ -257,7 +261,12 @@ async fn again(connection: Arc<Connection>, asked: Asked) -> Result<bool, tokio_
         pin_mut!(rows);
         let mut answer = Answer::default();
         while let Some(row) = rows.try_next().await? {
+            let before = answer.is_large();
             answer.row(&row)?;
+            // It is another one now. What the cancellation hits is run, as it would be if it were answered otherwise.
+            if answer.is_large() && !before {
+                connection.canceller().cancel().await;
+            }
         }
         Ok::<_, tokio_postgres::Error>(answer)
     };

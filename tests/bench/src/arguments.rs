@@ -125,4 +125,9 @@ impl Arguments {
     pub fn few(&self) -> usize {
         self.rounds.min(LEAST)
     }
+
+    /// Of what is quick and noisy.
+    pub fn many(&self) -> usize {
+        3 * self.rounds
+    }
 }

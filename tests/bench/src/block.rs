@@ -156,7 +156,7 @@ pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
             fs::write(folder.path().join("statement0.wasm"), component)?;
         }
         let mut rounds = Rounds::default();
-        for round in 0..=bench.arguments.rounds {
+        for round in 0..=bench.arguments.many() {
             for place in 0..Way::ALL.len() {
                 let way = Way::ALL[(round + place) % Way::ALL.len()];
                 bench.socket.client(DATABASE).await?.batch_execute(TABLES).await?;

@@ -93,7 +93,7 @@ pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
     let rules = Rules::write(RULES)?;
     rules.prepare(bench, DATABASE, ROWS).await?;
     let mut rounds = Rounds::default();
-    for round in 0..=bench.arguments.rounds {
+    for round in 0..=bench.arguments.many() {
         for place in 0..3 {
             let (name, took) = match (round + place) % 3 {
                 0 => ("plinth", rules.boot(bench, DATABASE).await?),

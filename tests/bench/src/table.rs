@@ -15,12 +15,13 @@ impl All {
         let machine = &self.machine;
         let postgres = machine.postgres.split(' ').next().unwrap_or_default();
         format!(
-            "{} processors ({}), load average {} before, PostgreSQL {postgres} with {}. Medians of {} rounds and least values in brackets; a component has {} KB.",
+            "{} processors ({}), load average {} before, PostgreSQL {postgres} with {}. Medians of {} rounds ({} of 3 and 4) and least values in brackets; a component has {} KB.",
             machine.processors,
             machine.model,
             machine.load_before,
             machine.durability,
             machine.rounds,
+            3 * machine.rounds,
             machine.component_bytes / 1000,
         )
     }

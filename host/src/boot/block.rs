@@ -157,7 +157,7 @@ impl Boot<'_> {
         report.duration_ms = milliseconds(started);
         if report.outcome == Outcome::Unchanged {
             let recall = Recall::of(component, measured.running().session().asked_only(), report);
-            report.recall = self.recalls.news(&component.manifest.id, recall);
+            report.recall = self.recalls.news(&component.manifest.id, recall).map(Box::new);
         }
         Ok(measured)
     }

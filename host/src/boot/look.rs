@@ -44,7 +44,7 @@ pub(super) async fn turn(
     let look = connection.table(&table);
     // Rules run at every boot, so the lock will be wanted. While its session opens, this one gets to know the tables that it will read under
     // the lock: what it reads now does not count.
-    let (looked, claimant) = if listed.has_rules() {
+    let (looked, claimant, skipped) = if listed.has_rules() {
         let look = async {
             let looked = look.await;
             if looked.is_ok() {
@@ -53,15 +53,19 @@ pub(super) async fn turn(
             looked
         };
         let (looked, claimant) = tokio::join!(look, Claimant::new(host));
-        (looked, Some(claimant?))
+        (looked, Some(claimant?), Vec::new())
     } else {
-        (look.await, None)
+        // Most likely there is nothing to do: what is said then is put together while the server is asked.
+        let skipped = async {
+            Connection::leaves().await;
+            reports(listed, |_| Outcome::Skipped)
+        };
+        let (looked, skipped) = tokio::join!(look, skipped);
+        (looked, None, skipped)
     };
     let first = ledger.read_look(looked)?;
     if let Some(last) = first.last().filter(|last| last.digest == listed.digest && !listed.has_rules()) {
-        return Ok(Turn::Nothing(report(host, listed, last, BootState::Complete, connection.trips().get(), started, |_| {
-            Outcome::Skipped
-        })));
+        return Ok(Turn::Nothing(report(host, skipped, last, BootState::Complete, connection.trips().get(), started)));
     }
     let mut claimant = match claimant {
         Some(claimant) => claimant,
@@ -134,19 +138,21 @@ async fn joined(
     let ran: BTreeSet<&str> = sets.last().iter().filter_map(|row| row.try_get(0).ok().flatten()).collect();
     let trips = connection.trips().get() + other_trips;
     let outcome = |id: &str| if ran.contains(id) { Outcome::Joined } else { Outcome::Skipped };
-    Ok(Some(report(host, listed, last, BootState::Joined, trips, started, outcome)))
+    Ok(Some(report(host, reports(listed, outcome), last, BootState::Joined, trips, started)))
+}
+
+fn reports(listed: &Listed, outcome: impl Fn(&str) -> Outcome) -> Vec<BlockReport> {
+    listed.blocks.iter().map(|(id, kind)| BlockReport::new(id, *kind, outcome(id))).collect()
 }
 
 fn report(
     host: &Host,
-    listed: &Listed,
+    blocks: Vec<BlockReport>,
     last: &LastBoot,
     state: BootState,
     round_trips: u64,
     started: Instant,
-    outcome: impl Fn(&str) -> Outcome,
 ) -> Box<Report> {
-    let blocks: Vec<BlockReport> = listed.blocks.iter().map(|(id, kind)| BlockReport::new(id, *kind, outcome(id))).collect();
     Box::new(Report {
         boot: BootReport {
             id: Some(last.id),

@@ -54,7 +54,7 @@ impl<'a> Row<'a> {
             message: report.message.as_deref(),
             error: report.error.as_ref(),
             journal: &report.journal,
-            recall: report.recall.as_ref(),
+            recall: report.recall.as_deref(),
         }
     }
 }

@@ -146,7 +146,7 @@ pub struct BlockReport {
     pub recalled: bool,
     /// What it may be recalled by at the next boot.
     #[serde(skip)]
-    pub(crate) recall: Option<Recall>,
+    pub(crate) recall: Option<Box<Recall>>,
     /// Whether it did not run because of another block that put its work off.
     #[serde(skip)]
     pub(crate) waits: bool,

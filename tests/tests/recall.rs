@@ -150,3 +150,22 @@ async fn what_the_ledger_says_was_asked_is_held_against_the_policy_before_it_is_
     assert!(!boot(database.host(), folder.path()).await.0.block("asks").unwrap().recalled);
     assert_eq!(database.left_behind().await, 0);
 }
+
+#[tokio::test]
+async fn parameters_are_not_kept_so_a_rule_that_has_some_is_run() {
+    let database = TestDatabase::production_like().await;
+    let host = || database.host().folder(plinth_tests::blocks());
+    for _ in 0..2 {
+        host().boot().await.unwrap();
+    }
+    let report = host().boot().await.unwrap();
+    let recalled: Vec<&str> = report.blocks.iter().filter(|block| block.recalled).map(|block| block.id.as_str()).collect();
+    assert!(
+        recalled.contains(&"0062_paid_vendor_costs") && recalled.contains(&"0066_reconcile_eligibility_from_cost"),
+        "{recalled:?}"
+    );
+    let with_parameters = report.block("0064_always_llm_costs").unwrap();
+    assert_eq!((with_parameters.outcome, with_parameters.recalled), (Outcome::Unchanged, false));
+    let kept = "select count(*) from plinth.blocks where id = '0064_always_llm_costs' and recall is not null";
+    assert_eq!(database.number(kept).await, 0);
+}

@@ -16,7 +16,7 @@ use crate::events::Teller;
 use crate::sandbox::Limits;
 use bulk::{Cursor, Writing};
 pub(crate) use look::{ASKED_AGAIN, Asked, ask_again, ask_each};
-use look::{Answer, Asking, Bound};
+use look::{Answer, Asking};
 use plinth_values::{Misfit, Value, parameters};
 use rows::{Described, as_text};
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -312,17 +312,16 @@ impl Session {
         let params = parameters(params, prepared.params()).map_err(misfit)?;
         let described = Described::of(prepared.columns());
         let wrapped = as_text(statement, &described.types, allowed.wraps)?;
-        // A query can be asked again, unless it is wrapped.
-        let bound = if allowed.reads && wrapped.is_none() { Bound::all(&params, prepared.params()) } else { None };
+        let can_be_asked_again = allowed.reads && wrapped.is_none() && params.is_empty();
         if let Some(wrapped) = wrapped {
             prepared = self.prepare(&wrapped).await?;
         }
         let before = self.bytes_read;
         let stream = connection.client().query_raw(&prepared, &params).await.map_err(|error| told(&error))?;
         let mut answer = Answer::default();
-        let rows = self.receive(stream, Some(described), bound.is_some().then_some(&mut answer)).await?;
-        if let Some(bound) = bound {
-            self.answered(answer.to(statement, bound, prepared.columns()), before);
+        let rows = self.receive(stream, Some(described), can_be_asked_again.then_some(&mut answer)).await?;
+        if can_be_asked_again {
+            self.answered(answer.to(statement, prepared.columns()), before);
         }
         Ok(rows.unwrap_or_else(|| Rows { columns: Vec::new(), values: Vec::new(), extra: Vec::new() }))
     }

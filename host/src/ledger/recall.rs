@@ -34,7 +34,7 @@ impl Recall {
     /// What a rule leaves that changed nothing; none if it did more than ask, or asked too much to keep.
     pub(crate) fn of(component: &Component, asked: Option<(Vec<Asked>, usize)>, report: &BlockReport) -> Option<Recall> {
         let (asked, before_verify) = asked?;
-        let bytes: usize = asked.iter().map(Asked::size).sum();
+        let bytes: usize = asked.iter().map(|asked| asked.statement().len()).sum();
         let keeps = component.manifest.kind == Kind::Rule && bytes <= MOST.0 && asked.len() <= MOST.1;
         keeps.then(|| Recall {
             host: env!("CARGO_PKG_VERSION").to_owned(),

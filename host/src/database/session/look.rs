@@ -9,32 +9,27 @@ use crate::{
     contract::{Error, Rows},
     database::Connection,
 };
-use bytes::BytesMut;
 use futures_util::{StreamExt, TryStreamExt, pin_mut, stream};
-use plinth_values::{Parameter, Raw};
+use plinth_values::Raw;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio_postgres::{
-    Column, Row, RowStream,
-    types::{IsNull, ToSql, Type, to_sql_checked},
-};
+use tokio_postgres::{Column, Row, RowStream, types::Type};
 
 /// How many queries are on their way at once.
 const AT_ONCE: usize = 32;
 /// The most bytes of an answer that is asked for again beside others.
 const SMALL: u64 = 64 << 10;
 
-/// A query, with the digest of what it was answered.
+/// A query without parameters, with the digest of what it was answered. Values belong into parameters, and the ledger keeps none, so a
+/// query that has some is not kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Asked {
     #[serde(rename = "sql")]
     statement: String,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    parameters: Vec<Bound>,
     /// SHA-256 in hexadecimal.
     answer: String,
     /// Whether there were no rows. Only rows bring the columns with them, so these are asked for apart.
@@ -42,49 +37,9 @@ pub(crate) struct Asked {
     empty: bool,
 }
 
-/// A parameter as it went to the server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Bound {
-    /// The number of its type, one of PostgreSQL's own: others have another number in another database.
-    of: u32,
-    bytes: Option<Vec<u8>>,
-}
-
-impl Bound {
-    /// Parameters, if their types are PostgreSQL's own.
-    pub(super) fn all(parameters: &[Parameter], types: &[Type]) -> Option<Vec<Bound>> {
-        let bound = |(parameter, of): (&Parameter, &Type)| {
-            let (of, mut bytes) = (Type::from_oid(of.oid())?, BytesMut::new());
-            let null = matches!(parameter.to_sql_checked(&of, &mut bytes).ok()?, IsNull::Yes);
-            Some(Bound { of: of.oid(), bytes: (!null).then(|| bytes.to_vec()) })
-        };
-        parameters.iter().zip(types).map(bound).collect()
-    }
-}
-
-impl ToSql for Bound {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        let Some(bytes) = &self.bytes else { return Ok(IsNull::Yes) };
-        out.extend_from_slice(bytes);
-        Ok(IsNull::No)
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-
-    to_sql_checked!();
-}
-
 impl Asked {
     pub(crate) fn statement(&self) -> &str {
         &self.statement
-    }
-
-    /// The bytes of what was sent.
-    pub(crate) fn size(&self) -> usize {
-        let bytes = |bound: &Bound| bound.bytes.as_ref().map_or(0, Vec::len);
-        self.statement.len() + self.parameters.iter().map(bytes).sum::<usize>()
     }
 }
 
@@ -128,12 +83,12 @@ impl Answer {
     }
 
     /// What it makes of a query. `columns` are those of an answer without rows.
-    pub(super) fn to(mut self, statement: &str, parameters: Vec<Bound>, columns: &[Column]) -> Asked {
+    pub(super) fn to(mut self, statement: &str, columns: &[Column]) -> Asked {
         if !self.rows {
             self.columns(columns);
         }
         let (empty, answer) = (!self.rows, if self.is_large() { "large".to_owned() } else { self.digest() });
-        Asked { statement: statement.to_owned(), parameters, empty, answer }
+        Asked { statement: statement.to_owned(), empty, answer }
     }
 
     fn digest(self) -> String {
@@ -181,23 +136,23 @@ impl Session {
     /// Runs a query without parameters. None if it has a column that only text can carry, which is known too late.
     pub(super) async fn look(&mut self, statement: &str) -> Result<Option<Rows>, Error> {
         let before = self.bytes_read;
-        let stream = ask(&self.connection.clone(), statement, &[]).await.map_err(|error| told(&error))?;
+        let stream = ask(&self.connection.clone(), statement).await.map_err(|error| told(&error))?;
         let mut answer = Answer::default();
         let Some(mut rows) = self.receive(stream, None, Some(&mut answer)).await? else { return Ok(None) };
         if rows.values.is_empty() {
             let prepared = self.prepare(statement).await?;
             rows.columns = Described::of(prepared.columns()).columns;
-            self.answered(answer.to(statement, Vec::new(), prepared.columns()), before);
+            self.answered(answer.to(statement, prepared.columns()), before);
         } else {
-            self.answered(answer.to(statement, Vec::new(), &[]), before);
+            self.answered(answer.to(statement, &[]), before);
         }
         Ok(Some(rows))
     }
 }
 
-async fn ask(connection: &Connection, statement: &str, parameters: &[Bound]) -> Result<RowStream, tokio_postgres::Error> {
-    let typed = parameters.iter().map(|bound| (bound, Type::from_oid(bound.of).unwrap_or(Type::UNKNOWN)));
-    connection.client().query_typed_raw(statement, typed).await
+async fn ask(connection: &Connection, statement: &str) -> Result<RowStream, tokio_postgres::Error> {
+    let none: [(&str, Type); 0] = [];
+    connection.client().query_typed_raw(statement, none).await
 }
 
 /// Asks queries again, for whether each is answered as it was.
@@ -249,15 +204,14 @@ pub(crate) async fn ask_each(
 }
 
 async fn again(connection: Arc<Connection>, asked: Asked) -> Result<bool, tokio_postgres::Error> {
-    let types: Vec<Type> = asked.parameters.iter().filter_map(|bound| Type::from_oid(bound.of)).collect();
     let described = async {
         match asked.empty {
-            true => Ok(Some(connection.client().prepare_typed(&asked.statement, &types).await?)),
+            true => Ok(Some(connection.client().prepare(&asked.statement).await?)),
             false => Ok(None),
         }
     };
     let answered = async {
-        let rows = ask(&connection, &asked.statement, &asked.parameters).await?;
+        let rows = ask(&connection, &asked.statement).await?;
         pin_mut!(rows);
         let mut answer = Answer::default();
         while let Some(row) = rows.try_next().await? {
@@ -273,5 +227,5 @@ async fn again(connection: Arc<Connection>, asked: Asked) -> Result<bool, tokio_
     // Both are on their way before the first answer comes.
     let (answer, described) = futures_util::future::try_join(answered, described).await?;
     let columns = described.as_ref().map_or(&[][..], |described| described.columns());
-    Ok(answer.to(&asked.statement, asked.parameters.clone(), columns) == asked)
+    Ok(answer.to(&asked.statement, columns) == asked)
 }

@@ -6,7 +6,7 @@ struct Asks;
 
 impl Rule for Asks {
     fn reconcile(db: &Db) -> Result<Outcome> {
-        let question: String = db.query_one("select sql from questions where block = $1", &[&ID])?;
+        let question: String = db.query_one(&format!("select sql from questions where block = '{ID}'"), &[])?;
         let answers: Vec<String> = db.query(&question, &[])?;
         db.info(format!("heard {}", answers.join(", ")));
         done()

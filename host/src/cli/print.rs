@@ -183,6 +183,7 @@ fn did(block: &BlockReport) -> String {
     if !strong.is_empty() {
         parts.push(format!("locked {}", strong.join(", ")));
     }
+    parts.extend(block.recalled.then(|| "not run: answered as before".to_owned()));
     parts.extend(block.message.clone());
     parts.extend(block.error.as_ref().map(|error| error.message.clone()));
     parts.join("; ")

@@ -92,7 +92,6 @@ impl Sandbox {
         config.wasm_memory64(false);
         config.wasm_multi_memory(false);
         config.wasm_relaxed_simd(false);
-        config.memory_init_cow(false);
         let engine = Engine::new(&config).map_err(CacheError::Engine)?;
         let mut linker = Linker::new(&engine);
         Rights::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(CacheError::Engine)?;

@@ -93,6 +93,17 @@ async fn set_config_inside_do_is_seen_afterwards() {
 }
 
 #[tokio::test]
+async fn functions_that_fit_the_hosts_questions_better_are_not_called() {
+    // How a session stands is asked with 33 texts, which PostgreSQL's own function takes as a list of anything.
+    let list = vec!["text"; 33].join(", ");
+    let answers = format!("create function public.json_build_array({list}) returns json language sql as $$ select '[]'::json $$");
+    let attack = Attack::new().await.after(&answers).await;
+    let error =
+        attack.by_statements("sends_declared", &["do $$ begin perform set_config('row_security', 'off', false); end $$"]).await;
+    assert!(error.message.contains("row_security"), "{error}");
+}
+
+#[tokio::test]
 async fn copy_in_all_forms() {
     for statement in [
         "copy t from stdin",

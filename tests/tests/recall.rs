@@ -137,7 +137,11 @@ async fn what_the_ledger_says_was_asked_is_held_against_the_policy_before_it_is_
     let folder = guests(&["asks"]);
     boot(database.host(), folder.path()).await;
     let client = database.client().await;
-    for statement in ["delete from t", "select pg_advisory_lock(1)", "select 1; delete from t", "commit"] {
+    // What a transaction that only reads does not keep from anybody.
+    let other = database.client().await;
+    let process: i32 = other.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0);
+    let ends = format!("select pg_terminate_backend({process})");
+    for statement in [&*ends, "delete from t", "select 1; delete from t", "commit"] {
         let sql = "update plinth.blocks set recall = jsonb_set(recall, '{asked,0,sql}', to_jsonb($1::text))";
         client.execute(sql, &[&statement]).await.unwrap();
         let before = database.number("select count(*) from t").await;
@@ -145,6 +149,7 @@ async fn what_the_ledger_says_was_asked_is_held_against_the_policy_before_it_is_
         assert!(!report.block("asks").unwrap().recalled, "{statement}");
         assert_eq!(database.number("select count(*) from t").await, before, "{statement}");
     }
+    other.simple_query("select 1").await.expect("its process was not ended");
     // What is no JSON of ours is no reason to fail.
     client.execute("update plinth.blocks set recall = '[7]'", &[]).await.unwrap();
     assert!(!boot(database.host(), folder.path()).await.0.block("asks").unwrap().recalled);

@@ -4,7 +4,7 @@
 //! A change of a relation takes a lock on it, so only what is locked is looked at, by index: the look costs the same in a database of ten
 //! thousand tables. What has no relation is scanned for if the transaction's counters say that its catalog was written.
 //!
-//! Most blocks make tables, columns, indexes and constraints and nothing else. [`QUICK`] finds these and counts what was written into
+//! Most blocks make tables, columns, indexes and constraints and nothing else. [`quick_query`] finds these and counts what was written into
 //! catalogs, so that it is known whether these are all.
 
 use super::simple::{ResultSets, text};
@@ -132,7 +132,10 @@ const CATALOGS: [&str; 10] = [
 
 /// The rows that the transaction wrote into a catalog. A server that does not count says nothing.
 fn written(catalog: &str) -> String {
-    format!("pg_stat_get_xact_tuples_inserted('{catalog}'::regclass) + pg_stat_get_xact_tuples_updated('{catalog}'::regclass)")
+    // Named in full: a function of a block's for `regclass` would fit better than PostgreSQL's, which is for any oid.
+    ["inserted", "updated"]
+        .map(|what| format!("pg_catalog.pg_stat_get_xact_tuples_{what}('pg_catalog.{catalog}'::regclass)"))
+        .join(" + ")
 }
 
 /// Whether the transaction wrote into a catalog that objects are in; if it did not, it made none. Costs a tenth of looking for them.
@@ -163,14 +166,14 @@ pub(super) fn quick_query() -> String {
          relations as materialized (
             select c.oid, c.relkind, n.nspname, c.relname, c.xmin, c.reltype, own.top, own.since
             from (select distinct relation from pg_locks
-                  where pid = pg_backend_pid() and granted and locktype = 'relation' and database <> 0 and relation >= 16384
+                  where pid = pg_backend_pid() and granted and locktype = 'relation' and database <> '0' and relation >= '16384'
                     and mode not in ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')) locked
             join pg_class c on c.oid = locked.relation join pg_namespace n on n.oid = c.relnamespace cross join own
-            where c.relkind in ('r', 'p', 'i', 'I', 'v', 'm', 'S', 'f') and c.relnamespace <> 'pg_toast'::regnamespace
+            where c.relkind in ('r', 'p', 'i', 'I', 'v', 'm', 'S', 'f') and c.relnamespace <> 'pg_toast'::regnamespace::oid
          )
          select {KIND} as kind, nspname as schema, relname as name, exists ({made} and age(a.xmin) <= since) as created,
                 case when exists ({made} and age(a.xmin) < since) then '?' else {relation} end as whose,
-                (select 1 + (t.typarray <> 0)::int from pg_type t where t.oid = r.reltype and age(t.xmin) <= since) as types
+                (select 1 + (t.typarray <> '0')::int from pg_type t where t.oid = r.reltype and age(t.xmin) <= since) as types
          from relations r where age(xmin) <= since
          union all
          select 'column', nspname, relname || '.' || a.attname, true, {column}, null
@@ -182,7 +185,7 @@ pub(super) fn quick_query() -> String {
          from relations r join pg_constraint k on k.conrelid = r.oid where age(k.xmin) <= since
          union all
          select 'constraint', n.nspname, k.conname, true, {constraint}, null
-         from pg_constraint k join pg_namespace n on n.oid = k.connamespace cross join own where k.conrelid = 0 and age(k.xmin) <= since
+         from pg_constraint k join pg_namespace n on n.oid = k.connamespace cross join own where k.conrelid = '0' and age(k.xmin) <= since
          union all
          select 'trigger', nspname, t.tgname || ' on ' || relname, true, {trigger}, null
          from relations r join pg_trigger t on t.tgrelid = r.oid where not t.tgisinternal and age(t.xmin) <= since

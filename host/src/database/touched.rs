@@ -17,9 +17,9 @@ pub(crate) const TOUCHED: &str =
      left join lateral (select pg_stat_get_xact_tuples_inserted(c.oid) as ins, pg_stat_get_xact_tuples_updated(c.oid) as upd,
                                pg_stat_get_xact_tuples_deleted(c.oid) as del) s
        on c.relkind in ('r', 'm', 'p') and l.mode not in ('AccessShareLock', 'RowShareLock')
-     where l.pid = pg_backend_pid() and l.granted and l.database <> 0
-       and (l.locktype = 'advisory' or l.locktype = 'relation' and l.relation >= 16384)
-       and c.relnamespace is distinct from 'pg_toast'::regnamespace";
+     where l.pid = pg_backend_pid() and l.granted and l.database <> '0'
+       and (l.locktype = 'advisory' or l.locktype = 'relation' and l.relation >= '16384')
+       and c.relnamespace is distinct from 'pg_toast'::regnamespace::oid";
 
 /// The relations that are locked, catalogs excepted.
 #[derive(Clone, Debug, Default, PartialEq)]

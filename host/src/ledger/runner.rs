@@ -86,7 +86,7 @@ pub(crate) const FENCED: &str = "2201G";
 /// A statement that fails if a query finds no row: nothing can be divided into no buckets. Plain SQL, since a function would
 /// have to be planned anew in each session; and with an SQLSTATE that no trigger raises by chance.
 fn fails_unless(query: &str) -> String {
-    format!("select width_bucket(1, 0, 2, count(*)::integer) from ({query}) as fence")
+    format!("select pg_catalog.width_bucket(1, 0, 2, count(*)::integer) from ({query}) as fence")
 }
 
 impl Token {

@@ -17,13 +17,13 @@ use tokio_postgres::SimpleQueryRow;
 const CLASSES: [(&str, &str); 8] = [
     (
         "relation",
-        "select w.place, jsonb_build_object('kind', c.relkind)
+        "select w.place, pg_catalog.jsonb_build_object('kind', c.relkind)
          from wanted w join pg_namespace n on n.nspname = w.schema join pg_class c on c.relnamespace = n.oid and c.relname = w.name
          where w.class = 'relation' and c.relkind in ('r', 'p', 'f', 'v', 'm', 'S', 'i', 'I')",
     ),
     (
         "column",
-        "select w.place, jsonb_build_object('data_type', format_type(a.atttypid, a.atttypmod), 'nullable', not a.attnotnull,
+        "select w.place, pg_catalog.jsonb_build_object('data_type', format_type(a.atttypid, a.atttypmod), 'nullable', not a.attnotnull,
                 'default', case when d.oid is null then '' when w.may_wait then pg_get_expr(d.adbin, d.adrelid) end)
          from wanted w join pg_namespace n on n.nspname = w.schema join pg_class c on c.relnamespace = n.oid and c.relname = w.name
          join pg_attribute a on a.attrelid = c.oid and a.attname = w.part and a.attnum > 0 and not a.attisdropped
@@ -33,18 +33,18 @@ const CLASSES: [(&str, &str); 8] = [
     (
         // As pg_get_indexdef prints a column: its collation and operator class where they are not the usual ones.
         "index",
-        "select w.place, jsonb_build_object('schema', tn.nspname, 'table', t.relname, 'unique', i.indisunique,
+        "select w.place, pg_catalog.jsonb_build_object('schema', tn.nspname, 'table', t.relname, 'unique', i.indisunique,
                 'valid', i.indisvalid and i.indisready,
                 'predicate', case when i.indpred is null then '' when w.may_wait then pg_get_expr(i.indpred, i.indrelid) end,
                 'columns', (
-                    select jsonb_agg(coalesce(a.attname, case when w.may_wait then pg_get_indexdef(i.indexrelid, k.n, false) end)
+                    select pg_catalog.jsonb_agg(coalesce(a.attname, case when w.may_wait then pg_get_indexdef(i.indexrelid, k.n, false) end)
                         || case when a.attcollation <> i.indcollation[k.n - 1]
-                                then (select ' COLLATE ' || quote_ident(l.collname) from pg_collation l where l.oid = i.indcollation[k.n - 1])
+                                then (select ' COLLATE ' || pg_catalog.quote_ident(l.collname) from pg_collation l where l.oid = i.indcollation[k.n - 1])
                                 else '' end
                         || case when o.opcdefault then '' else ' ' || o.opcname end
                         || case i.indoption[k.n - 1] & 3 when 1 then ' DESC NULLS LAST' when 2 then ' NULLS FIRST' when 3 then ' DESC' else '' end
                         order by k.n)
-                    from generate_series(1, i.indnkeyatts) k (n) join pg_opclass o on o.oid = i.indclass[k.n - 1]
+                    from pg_catalog.generate_series(1, i.indnkeyatts) k (n) join pg_opclass o on o.oid = i.indclass[k.n - 1]
                     left join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[k.n - 1] and a.attnum <> 0))
          from wanted w join pg_namespace n on n.nspname = w.schema join pg_class c on c.relnamespace = n.oid and c.relname = w.name
          join pg_index i on i.indexrelid = c.oid join pg_class t on t.oid = i.indrelid join pg_namespace tn on tn.oid = t.relnamespace
@@ -52,7 +52,7 @@ const CLASSES: [(&str, &str); 8] = [
     ),
     (
         "constraint",
-        "select w.place, jsonb_build_object('definition', case when w.may_wait then pg_get_constraintdef(k.oid) end)
+        "select w.place, pg_catalog.jsonb_build_object('definition', case when w.may_wait then pg_get_constraintdef(k.oid) end)
          from wanted w join pg_namespace n on n.nspname = w.schema join pg_class c on c.relnamespace = n.oid and c.relname = w.name
          join pg_constraint k on k.conrelid = c.oid and k.conname = w.part
          where w.class = 'constraint'",

@@ -55,10 +55,11 @@ mod tests {
     };
 
     /// What was published, by SHA-256 over the names and texts of its files. A line is added with a version, none ever changes.
-    const PUBLISHED: [(&str, &str); 3] = [
+    const PUBLISHED: [(&str, &str); 4] = [
         ("0.1.0", "4abad1e29cccc9ca9384b9111f34dd32a8995a9bbaad6a5369ffbec46569f688"),
         ("0.1.1", "36a1a25ea647e70dfd5b0ffee33af18557f265c8baaba750670581cb914cfc0a"),
         ("0.1.2", "b719340b94dd6b6fb9414c5e26cc6559b7e42bf7a42402aa5ed819a42db638de"),
+        ("0.1.3", "cb9e9fbc9787db3186f348095f921a33ad9c6fcbeb4382c0756ace5dcb6a98f2"),
     ];
 
     fn wit() -> PathBuf {

@@ -26,10 +26,10 @@ pub mod rule {
         world: "rule",
         pub_export_macro: true,
         with: {
-            "plinth:block/types@0.1.2": crate::bindings::migration::plinth::block::types,
-            "plinth:block/sql@0.1.2": crate::bindings::migration::plinth::block::sql,
-            "plinth:block/bulk@0.1.2": crate::bindings::migration::plinth::block::bulk,
-            "plinth:block/journal@0.1.2": crate::bindings::migration::plinth::block::journal,
+            "plinth:block/types@0.1.3": crate::bindings::migration::plinth::block::types,
+            "plinth:block/sql@0.1.3": crate::bindings::migration::plinth::block::sql,
+            "plinth:block/bulk@0.1.3": crate::bindings::migration::plinth::block::bulk,
+            "plinth:block/journal@0.1.3": crate::bindings::migration::plinth::block::journal,
         },
     });
 }
@@ -40,10 +40,10 @@ pub mod backfill {
         world: "backfill",
         pub_export_macro: true,
         with: {
-            "plinth:block/types@0.1.2": crate::bindings::migration::plinth::block::types,
-            "plinth:block/sql@0.1.2": crate::bindings::migration::plinth::block::sql,
-            "plinth:block/bulk@0.1.2": crate::bindings::migration::plinth::block::bulk,
-            "plinth:block/journal@0.1.2": crate::bindings::migration::plinth::block::journal,
+            "plinth:block/types@0.1.3": crate::bindings::migration::plinth::block::types,
+            "plinth:block/sql@0.1.3": crate::bindings::migration::plinth::block::sql,
+            "plinth:block/bulk@0.1.3": crate::bindings::migration::plinth::block::bulk,
+            "plinth:block/journal@0.1.3": crate::bindings::migration::plinth::block::journal,
         },
     });
 }

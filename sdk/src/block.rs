@@ -61,7 +61,8 @@ pub trait Migration {
     fn verify(db: &Db) -> Result<Checks>;
 }
 
-/// A block that runs at every boot and must converge. Exported with [`rule!`](crate::rule).
+/// A block that has its turn at every boot and must converge. Exported with [`rule!`](crate::rule). One that only asked, and found nothing to
+/// do, is not run again as long as the database answers its queries as it did.
 pub trait Rule {
     /// Brings the data to where the rule wants it. Looks before it writes: an UPDATE that finds no row still locks its table.
     ///
@@ -153,6 +154,11 @@ impl BackendSavepoint for HostSavepoint {
     fn release(&self) -> Result<(), SqlError> {
         HostSavepoint::release(self).map_err(SqlError)
     }
+}
+
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn send(statement: &str, params: &[Value]) -> Result<(), SqlError> {
+    sql::send(statement, params).map_err(SqlError)
 }
 
 #[cfg(target_arch = "wasm32")]

@@ -12,6 +12,14 @@ pub trait Backend {
     fn execute(&self, statement: &str, params: &[Value]) -> Result<u64, SqlError>;
     /// Runs a statement and returns its rows.
     fn query(&self, statement: &str, params: &[Value]) -> Result<ContractRows, SqlError>;
+    /// Runs a statement whose number of rows nobody asks for. A backend may wait for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Backend::execute), also of what was sent before.
+    fn send(&self, statement: &str, params: &[Value]) -> Result<(), SqlError> {
+        self.execute(statement, params).map(drop)
+    }
     /// Opens a sub-step; dropping what comes back without releasing it rolls back.
     fn savepoint(&self) -> Result<Box<dyn BackendSavepoint>, SqlError>;
     /// A line for people.
@@ -59,7 +67,15 @@ impl Db {
         Db { backend: Box::new(backend) }
     }
 
-    // In a component these go straight to the host's imports: a backend's table of functions would make every block import `bulk`.
+    // In a component these go straight to the host's imports: a backend's table of functions would make every block import them, and so
+    // keep those that use none of them from hosts that have none.
+
+    fn backend_send(&self, statement: &str, params: &[Value]) -> Result<(), SqlError> {
+        #[cfg(target_arch = "wasm32")]
+        return crate::block::send(statement, params);
+        #[cfg(not(target_arch = "wasm32"))]
+        self.backend.send(statement, params)
+    }
 
     pub(crate) fn bulk_cursor(&self, statement: &str, params: &[Value]) -> Result<Box<dyn BackendCursor>, SqlError> {
         #[cfg(target_arch = "wasm32")]
@@ -90,6 +106,30 @@ impl Db {
     /// the type that the statement wants, named by its number.
     pub fn execute(&self, statement: &str, params: &[&dyn ToValue]) -> Result<u64, SqlError> {
         self.backend.execute(statement, &values(params))
+    }
+
+    /// Runs one statement whose number of rows nobody needs, such as a definition, without waiting for its answer: what comes next shares
+    /// its round trip. Use it wherever the number of [`execute`](Db::execute) is not used.
+    ///
+    /// Statements run in the order in which they were sent. What the database has against one, the next call that waits says (`execute`,
+    /// `query`, [`savepoint`](Db::savepoint), rows in bulk), or the host after the block's work: the block fails in either case, with
+    /// this statement named. To go on after a failure, put it into a savepoint. In a test of its own a block waits for each.
+    ///
+    /// # Errors
+    ///
+    /// What is known at once: the host's refusal, a budget, a parameter that does not fit. Also what was sent before and failed.
+    ///
+    /// ```
+    /// # use plinth_block::prelude::*;
+    /// # fn f(db: &Db) -> Result<()> {
+    /// db.send("create table notes (id bigint primary key, note text not null)", &[])?;
+    /// db.send("create index notes_note on notes (note)", &[])?;
+    /// # assert!(db.query_one::<bool>("select to_regclass('notes_note') is not null", &[])?);
+    /// # Ok(()) }
+    /// # plinth_test::example("", f);
+    /// ```
+    pub fn send(&self, statement: &str, params: &[&dyn ToValue]) -> Result<(), SqlError> {
+        self.backend_send(statement, &values(params))
     }
 
     /// Runs one statement and returns its rows, each as `T`: a value, a tuple of values or a [`Row`].

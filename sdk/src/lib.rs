@@ -10,7 +10,7 @@
 //!
 //! impl Rule for CostsOfPepCheck {
 //!     fn reconcile(db: &Db) -> Result<Outcome> {
-//!         db.execute(
+//!         db.send(
 //!             "update test_suites set external_cost_cents = $1 where capability_slug = $2 and external_cost_cents = 0",
 //!             &[&1, &"pep-check"],
 //!         )?;

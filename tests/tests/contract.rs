@@ -22,16 +22,18 @@ async fn components_of_the_first_version_load_and_run_for_ever() {
     assert!(host.verify().await.unwrap().holds());
 }
 
-/// As it came from the compiler with 0.1.1, which had rows in bulk first.
+/// As they came from the compiler with 0.1.1, which had rows in bulk first, and with 0.1.2, which tells their errors later.
 #[tokio::test]
-async fn a_component_of_the_second_version_reads_and_writes_rows_in_bulk_for_ever() {
-    let folder = root().join("tests/fixtures/contract-0.1.1");
-    let imports = Component::from_file(&folder.join("bulk_interleaved.wasm"), 4 << 20).unwrap().interfaces().unwrap().imports;
-    assert!(imports.contains(&"plinth:block/bulk@0.1.1".to_owned()), "{imports:?}");
-    let database = TestDatabase::empty().await;
-    let tables = "create table large (id bigint primary key, n integer not null default 0);
-                  insert into large select i from generate_series(1, 200000) i; create table doubled (id bigint, n integer)";
-    database.client().await.batch_execute(tables).await.unwrap();
-    let report = database.host().folder(folder).boot().await.unwrap();
-    assert_eq!(report.block("bulk_interleaved").unwrap().rows["public.doubled"].inserted, 200_000, "{report:?}");
+async fn components_of_later_versions_read_and_write_rows_in_bulk_for_ever() {
+    for version in ["0.1.1", "0.1.2"] {
+        let folder = root().join(format!("tests/fixtures/contract-{version}"));
+        let imports = Component::from_file(&folder.join("bulk_interleaved.wasm"), 4 << 20).unwrap().interfaces().unwrap().imports;
+        assert!(imports.contains(&format!("plinth:block/bulk@{version}")), "{imports:?}");
+        let database = TestDatabase::empty().await;
+        let tables = "create table large (id bigint primary key, n integer not null default 0);
+                      insert into large select i from generate_series(1, 200000) i; create table doubled (id bigint, n integer)";
+        database.client().await.batch_execute(tables).await.unwrap();
+        let report = database.host().folder(folder).boot().await.unwrap();
+        assert_eq!(report.block("bulk_interleaved").unwrap().rows["public.doubled"].inserted, 200_000, "{report:?}");
+    }
 }

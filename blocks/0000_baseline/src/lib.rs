@@ -17,12 +17,12 @@ const INDEXES: [(&str, &str); 4] = [
 impl Migration for Baseline {
     fn apply(db: &Db) -> Result<Outcome> {
         for statement in TABLES.split_terminator(";\n") {
-            db.execute(statement, &[])?;
+            db.send(statement, &[])?;
         }
         for (table, column) in INDEXES {
             // `if not exists` alone would wait for every open write to the table.
             if db.query_one("select to_regclass($1) is null", &[&format!("{table}_{column}_idx")])? {
-                db.execute(&format!("create index {table}_{column}_idx on {table} ({column})"), &[])?;
+                db.send(&format!("create index {table}_{column}_idx on {table} ({column})"), &[])?;
             }
         }
         done()

@@ -11,7 +11,7 @@ const MISSING: &str = "select not exists (select from pg_attribute
 impl Migration for ActualCost {
     fn apply(db: &Db) -> Result<Outcome> {
         if db.query_one(MISSING, &[])? {
-            db.execute("alter table test_run_log add column if not exists actual_cost_cents integer not null default 0", &[])?;
+            db.send("alter table test_run_log add column if not exists actual_cost_cents integer not null default 0", &[])?;
         }
         done()
     }

@@ -12,7 +12,7 @@ const PRESENT: &str = "select count(*) from pg_attribute where attrelid = to_reg
 impl Migration for Compliance {
     fn apply(db: &Db) -> Result<Outcome> {
         if db.query_one::<i64>(PRESENT, &[])? < 3 {
-            db.execute(
+            db.send(
                 "alter table transactions
                      add column if not exists integrity_hash varchar(128),
                      add column if not exists previous_hash varchar(128),
@@ -21,7 +21,7 @@ impl Migration for Compliance {
             )?;
         }
         if db.query_one("select to_regclass('transactions_integrity_hash_idx') is null", &[])? {
-            db.execute("create index if not exists transactions_integrity_hash_idx on transactions (integrity_hash)", &[])?;
+            db.send("create index if not exists transactions_integrity_hash_idx on transactions (integrity_hash)", &[])?;
         }
         done()
     }

@@ -11,7 +11,7 @@ const PRESENT: &str = "select count(*) from pg_attribute where attrelid = to_reg
 impl Migration for MarketplaceEligible {
     fn apply(db: &Db) -> Result<Outcome> {
         if db.query_one::<i64>(PRESENT, &[])? < 2 {
-            db.execute(
+            db.send(
                 "alter table capabilities
                      add column if not exists marketplace_eligible boolean not null default true,
                      add column if not exists marketplace_eligible_reason text",

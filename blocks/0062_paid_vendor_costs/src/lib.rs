@@ -15,7 +15,7 @@ const DRIFT: &str = "capability_slug = vendor.slug and external_cost_cents = 0
 impl Rule for PaidVendors {
     fn reconcile(db: &Db) -> Result<Outcome> {
         if db.query_one(&format!("select exists (select from test_suites, {VENDORS} where {DRIFT})"), &[])? {
-            db.execute(&format!("update test_suites set external_cost_cents = vendor.cents from {VENDORS} where {DRIFT}"), &[])?;
+            db.send(&format!("update test_suites set external_cost_cents = vendor.cents from {VENDORS} where {DRIFT}"), &[])?;
         }
         done()
     }

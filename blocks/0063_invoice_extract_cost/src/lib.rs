@@ -12,7 +12,7 @@ const DRIFT: &str = "capability_slug = 'invoice-extract' and external_cost_cents
 impl Rule for InvoiceExtract {
     fn reconcile(db: &Db) -> Result<Outcome> {
         if db.query_one(&format!("select exists (select from test_suites where {DRIFT})"), &[])? {
-            db.execute(&format!("update test_suites set external_cost_cents = 1 where {DRIFT}"), &[])?;
+            db.send(&format!("update test_suites set external_cost_cents = 1 where {DRIFT}"), &[])?;
         }
         done()
     }

@@ -12,12 +12,12 @@ const MISSING: &str = "select not exists (select from pg_attribute
 impl Migration for ScheduledTestingEligible {
     fn apply(db: &Db) -> Result<Outcome> {
         if db.query_one(MISSING, &[])? {
-            db.execute(
+            db.send(
                 "alter table test_suites add column if not exists scheduled_testing_eligible boolean not null default false",
                 &[],
             )?;
         }
-        db.execute(
+        db.send(
             "update test_suites set scheduled_testing_eligible = true where external_cost_cents = 0 and not scheduled_testing_eligible",
             &[],
         )?;

@@ -18,7 +18,7 @@ impl Rule for AlwaysLlm {
     fn reconcile(db: &Db) -> Result<Outcome> {
         let slugs: Vec<&str> = always_llm().collect();
         if db.query_one(&format!("select exists (select from test_suites where {DRIFT})"), &[&slugs])? {
-            db.execute(&format!("update test_suites set external_cost_cents = 1 where {DRIFT}"), &[&slugs])?;
+            db.send(&format!("update test_suites set external_cost_cents = 1 where {DRIFT}"), &[&slugs])?;
         }
         done()
     }

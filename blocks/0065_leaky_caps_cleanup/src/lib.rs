@@ -11,8 +11,8 @@ const TICKER: &str = "capability_slug = 'us-company-data' and input->>'company' 
 
 impl Migration for LeakyCaps {
     fn apply(db: &Db) -> Result<Outcome> {
-        db.execute(&format!("update test_suites set external_cost_cents = 1 where {WEBSITE} and {LIVE}"), &[])?;
-        db.execute(
+        db.send(&format!("update test_suites set external_cost_cents = 1 where {WEBSITE} and {LIVE}"), &[])?;
+        db.send(
             &format!("update test_suites set input = jsonb_set(input, '{{company}}', '\"320193\"') where {TICKER} and {LIVE}"),
             &[],
         )?;

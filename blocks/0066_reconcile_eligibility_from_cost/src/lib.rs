@@ -24,7 +24,7 @@ impl Rule for Bridge {
         for (capability, test) in &drifted {
             db.info(format!("{capability}: {test}"));
         }
-        db.execute(
+        db.send(
             &format!("update test_suites set scheduled_testing_eligible = {FREE} where scheduled_testing_eligible <> {FREE}"),
             &[],
         )?;

@@ -99,7 +99,7 @@ impl Boot<'_> {
         let (begun, answers) = self.connection.send_before(&begin, asks).await;
         // Whatever went wrong, the rules run, and say so themselves.
         let ended = self.connection.end_with("rollback").await;
-        let (Ok(_), Ok(Ok(answers)), true) = (begun, answers, ended) else { return BTreeMap::new() };
+        let (Some(Ok(_)), Ok(Ok(answers)), true) = (begun, answers, ended) else { return BTreeMap::new() };
         let same = rules.iter().zip(answers).filter(|(_, (same, _))| *same);
         same.map(|((id, _), (_, took))| ((*id).to_owned(), took)).collect()
     }

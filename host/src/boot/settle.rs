@@ -70,7 +70,9 @@ impl Boot<'_> {
         let first = ran.first().copied().unwrap_or_default();
         let begin = format!("begin isolation level read committed read write; {}", self.settings());
         let (begun, looked) = self.connection.send_before(&begin, self.settled(&ran)).await;
-        begun.map_err(|error| broken(first, ReportError::of_host(&error, "BEGIN")))?;
+        if let Some(Err(error)) = begun {
+            return Err(broken(first, ReportError::of_host(&error, "BEGIN")));
+        }
         if !self.connection.end_with("rollback").await {
             looked?;
             return Err(broken(first, ReportError::new(ErrorClass::Connection, "the end of the boot cannot be rolled back")));
@@ -97,7 +99,7 @@ impl Boot<'_> {
         // What fails here the block is to see for itself, so it must not fail the transaction.
         let again = tokio::time::timeout(self.host.limits.wall, ask_again(&self.connection, asked));
         let (opened, again) = self.connection.send_before("set transaction read only; savepoint plinth_again", again).await;
-        opened?;
+        opened.transpose()?;
         let Ok(Ok(again)) = again else {
             self.connection.send("rollback to savepoint plinth_again").await?;
             return Ok(ids.to_vec());

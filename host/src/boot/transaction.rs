@@ -136,6 +136,9 @@ impl<'a> Begun<'a> {
     fn worked(self) -> Result<Worked<'a>, Broken<'a>> {
         let Some(failed) = self.0.running.failed() else { return Ok(Worked(self.0)) };
         let error = ReportError::of_statement(&failed);
+        if !failed.heard {
+            return Err(self.0.broken(error));
+        }
         let ours = "the block went on after this failure: use a savepoint for what may fail";
         let hint = error.hint.as_ref().map_or_else(|| ours.to_owned(), |theirs| format!("{theirs}; {ours}"));
         Err(self.0.broken(error.hint(hint)))
@@ -179,7 +182,11 @@ impl<'a> Worked<'a> {
         self.0.running.session().enter(Phase::Verify, counters);
         let savepoint = "savepoint plinth_verify; set transaction read only";
         let (opened, verified) = self.0.boot.connection.send_before(savepoint, self.0.running.verify()).await;
-        if let Err(error) = opened {
+        // What it sent in its work was waited for with this.
+        if let Some(failed) = self.0.running.session().failed_at_work().cloned() {
+            return Err(self.0.broken(ReportError::of_statement(&failed)));
+        }
+        if let Some(Err(error)) = opened {
             return Err(self.0.broken(ReportError::of_host(&error, "the block left its transaction unusable")));
         }
         match verified {

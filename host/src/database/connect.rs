@@ -11,6 +11,7 @@ use super::{
     tls::{self, Verify},
     url,
 };
+use futures_util::{FutureExt, future::Either};
 use rustls::ClientConfig;
 use std::{
     io,
@@ -322,7 +323,20 @@ pub(crate) struct Connection {
 }
 
 /// The answer to what was sent.
-pub(crate) type Sent = Pin<Box<dyn Future<Output = Result<super::ResultSets, tokio_postgres::Error>> + Send>>;
+pub(crate) type Sent = Ahead<Result<super::ResultSets, tokio_postgres::Error>>;
+
+/// Something that is on its way.
+pub(crate) type Ahead<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Has something sent at once. What it is answered then is an error, and kept.
+pub(crate) fn ahead<T: Send + 'static>(sends: impl Future<Output = T> + Send + 'static) -> Ahead<T> {
+    let mut sent: Ahead<T> = Box::pin(sends);
+    // Asked once, it sends.
+    match sent.as_mut().now_or_never() {
+        Some(answered) => Box::pin(std::future::ready(answered)),
+        None => sent,
+    }
+}
 
 impl Connection {
     pub(crate) fn client(&self) -> &Client {
@@ -379,12 +393,7 @@ impl Connection {
     /// before that of anything later: the client keeps a little of an answer, and then reads no further until somebody takes it.
     pub(crate) fn send_ahead(self: &Arc<Self>, statements: String) -> Sent {
         let connection = self.clone();
-        let mut sent: Sent = Box::pin(async move { connection.send(&statements).await });
-        // Asked once, it sends. What it answers then is an error, and kept.
-        match futures_util::FutureExt::now_or_never(sent.as_mut()) {
-            Some(answered) => Box::pin(std::future::ready(answered)),
-            None => sent,
-        }
+        ahead(async move { connection.send(&statements).await })
     }
 
     /// Has what was sent leave before anything else is done: it is another task that writes, on the same thread.
@@ -392,18 +401,23 @@ impl Connection {
         tokio::task::yield_now().await;
     }
 
-    /// Sends statements, and has `work` send its own behind them without waiting for their answer, which is taken meanwhile.
-    pub(crate) async fn send_before<T>(
+    /// Sends statements, and has `work` send its own behind them without waiting for their answer, which is taken meanwhile. If `work`
+    /// fails before there is one, it may be none.
+    pub(crate) async fn send_before<T, E>(
         &self,
         statements: &str,
-        work: impl Future<Output = T>,
-    ) -> (Result<super::ResultSets, tokio_postgres::Error>, T) {
+        work: impl Future<Output = Result<T, E>>,
+    ) -> (Option<Result<super::ResultSets, tokio_postgres::Error>>, Result<T, E>) {
         // What is polled first is sent first.
-        let work = async {
+        let work = pin!(async {
             Self::leaves().await;
             work.await
-        };
-        futures_util::future::join(self.send(statements), work).await
+        });
+        match futures_util::future::select(pin!(self.send(statements)), work).await {
+            Either::Left((answer, work)) => (Some(answer), work.await),
+            Either::Right((Ok(done), answer)) => (Some(answer.await), Ok(done)),
+            Either::Right((Err(error), answer)) => (answer.now_or_never(), Err(error)),
+        }
     }
 
     /// The rows of a table of the host's own, as [`Connection::ask`]: by COPY, which in a new session costs a third of a SELECT, unless

@@ -25,7 +25,7 @@ pub(crate) mod questions;
 pub(crate) mod session;
 pub(crate) mod touched;
 
-pub(crate) use connect::{Canceller, Connection, Sent};
+pub(crate) use connect::{Ahead, Canceller, Connection, Sent, ahead};
 pub use connect::{ConnectError, Database};
 pub(crate) use round_trips::RoundTrips;
 #[cfg(feature = "cli")]

@@ -165,10 +165,10 @@ fn execute(called: &str) -> String {
 }
 
 /// Whether the questions that are prepared are the host's own: a block that hides DEALLOCATE and PREPARE in a function could put
-/// others in their place. This one is never prepared, and nobody chooses when the server says that something was prepared.
-pub(crate) const PREPARED: &str =
-    "select string_agg(name || ' ' || extract(epoch from prepare_time)::text, ', ' order by name) from pg_catalog.pg_prepared_statements
-     where name like 'plinth\\_%'";
+/// others in their place. This one is never prepared, and nobody chooses when the server says that something was prepared: who puts
+/// another in a place makes it later, and who takes one away makes them fewer.
+pub(crate) const PREPARED: &str = "select count(*)::text || ' ' || extract(epoch from max(prepare_time))::text
+     from pg_catalog.pg_prepared_statement() where name like 'plinth\\_%'";
 
 /// The answer to [`PREPARED`].
 pub(crate) fn read_prepared(sets: &ResultSets, place: usize) -> Option<String> {

@@ -3,6 +3,7 @@
 mod bulk;
 mod look;
 mod rows;
+mod underway;
 
 use super::{
     Connection,
@@ -21,6 +22,7 @@ use plinth_values::{Misfit, Value, parameters};
 use rows::{Described, as_text};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio_postgres::{Statement, error::ErrorPosition};
+use underway::Underway;
 
 /// How long the rest of a query that was cancelled may take to come.
 const DRAINED: Duration = Duration::from_secs(10);
@@ -44,7 +46,8 @@ pub(crate) struct Session {
     cursors: HashMap<u32, Cursor>,
     cursors_opened: u32,
     writing: Option<Writing>,
-    /// The statement that runs or ran last.
+    underway: Underway,
+    /// The statement that was sent last.
     current: Option<String>,
     failed: Option<FailedStatement>,
     /// Whether a statement was to change definitions.
@@ -67,6 +70,8 @@ pub(crate) struct FailedStatement {
     pub(crate) number: u64,
     pub(crate) sql: String,
     pub(crate) error: Error,
+    /// Whether the block heard of it.
+    pub(crate) heard: bool,
 }
 
 struct OpenSavepoint {
@@ -99,6 +104,7 @@ impl Session {
             cursors: HashMap::new(),
             cursors_opened: 0,
             writing: None,
+            underway: Underway::default(),
             current: None,
             failed: None,
             defined: false,
@@ -177,9 +183,10 @@ impl Session {
         })
     }
 
-    /// Closes what is prepared.
+    /// Closes what is prepared, and waits for nothing any more.
     pub(crate) fn forget(&mut self) {
         self.prepared.clear();
+        self.underway = Underway::default();
     }
 
     /// Whether a statement changed definitions, as far as its text tells.
@@ -202,9 +209,9 @@ impl Session {
         self.failed.as_ref()
     }
 
-    /// The statement that ran last, by number and text.
+    /// The statement that runs or ran last, by number and text.
     pub(crate) fn current(&self) -> Option<(u64, &str)> {
-        self.current.as_deref().map(|sql| (self.statements, sql))
+        self.underway.runs().or_else(|| self.current.as_deref().map(|sql| (self.statements, sql)))
     }
 
     /// Runs a statement for the number of rows that it affected.
@@ -222,7 +229,23 @@ impl Session {
     }
 
     fn noted<T>(&mut self, done: Result<T, Error>) -> Result<T, Error> {
-        let done = done.map_err(|error| match error {
+        let done = done.map_err(|error| self.explained(error));
+        if let Err(error) = &done {
+            let sql = self.current.clone().unwrap_or_default();
+            // The first failure is the cause; what PostgreSQL refuses after it (25P02) is not.
+            self.failed.get_or_insert_with(|| FailedStatement {
+                number: self.statements,
+                sql,
+                error: error.clone(),
+                heard: true,
+            });
+        }
+        done
+    }
+
+    /// An error as the block hears it.
+    fn explained(&self, error: Error) -> Error {
+        match error {
             Error::Other(_) if self.connection.trips().exceeded() => budget(
                 "answer-bytes",
                 format!(
@@ -236,13 +259,7 @@ impl Session {
             // The block hears no more than the report, or it would end up there by way of the block's own words.
             Error::Database(error) if !self.shows_values => Error::Database(discreet(error)),
             error => error,
-        });
-        if let Err(error) = &done {
-            let sql = self.current.clone().unwrap_or_default();
-            // The first failure is the cause; what PostgreSQL refuses after it (25P02) is not.
-            self.failed.get_or_insert_with(|| FailedStatement { number: self.statements, sql, error: error.clone() });
         }
-        done
     }
 
     /// Counts, limits and checks a statement. Everything that a block sends has passed here.
@@ -282,22 +299,22 @@ impl Session {
     }
 
     async fn try_execute(&mut self, statement: &str, params: &[Value]) -> Result<u64, Error> {
-        self.settle().await?;
+        self.settle_rows().await?;
         let allowed = self.admit(statement, params.len())?;
         self.fenced().await?;
         self.about_to_send(&allowed, statement, params).await?;
-        let client = self.connection.client();
-        if params.is_empty() {
-            return client.execute_typed(statement, &[]).await.map_err(|error| told(&error));
-        }
         let connection = self.connection.clone();
+        let client = connection.client();
+        if params.is_empty() {
+            return self.behind(async { client.execute_typed(statement, &[]).await.map_err(|error| told(&error)) }).await;
+        }
         let prepared = self.prepare(statement).await?;
         let params = parameters(params, prepared.params()).map_err(misfit)?;
-        connection.client().execute_raw(&prepared, &params).await.map_err(|error| told(&error))
+        self.behind(async { client.execute_raw(&prepared, &params).await.map_err(|error| told(&error)) }).await
     }
 
     async fn try_query(&mut self, statement: &str, params: &[Value]) -> Result<Rows, Error> {
-        self.settle().await?;
+        self.settle_rows().await?;
         let allowed = self.admit(statement, params.len())?;
         self.fenced().await?;
         self.about_to_send(&allowed, statement, params).await?;
@@ -317,7 +334,8 @@ impl Session {
             prepared = self.prepare(&wrapped).await?;
         }
         let before = self.bytes_read;
-        let stream = connection.client().query_raw(&prepared, &params).await.map_err(|error| told(&error))?;
+        let query = async { connection.client().query_raw(&prepared, &params).await.map_err(|error| told(&error)) };
+        let stream = self.behind(query).await?;
         let mut answer = Answer::default();
         let rows = self.receive(stream, Some(described), can_be_asked_again.then_some(&mut answer)).await?;
         if can_be_asked_again {
@@ -330,7 +348,9 @@ impl Session {
         if let Some(prepared) = self.prepared.get(statement) {
             return Ok(prepared.clone());
         }
-        let prepared = self.connection.client().prepare(statement).await.map_err(|error| told(&error))?;
+        let connection = self.connection.clone();
+        let prepare = async { connection.client().prepare(statement).await.map_err(|error| told(&error)) };
+        let prepared = self.behind(prepare).await?;
         if self.prepared.len() < self.limits.prepared_statements {
             self.prepared.insert(statement.to_owned(), prepared.clone());
         }

@@ -2,7 +2,6 @@
 //! own user, a file per component digest and engine, a checksum over all of it. Anything else is compiled anew.
 
 use crate::load::{Digest, private};
-use sha2::{Digest as _, Sha256};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -41,7 +40,7 @@ pub(super) struct Cache {
 }
 
 /// Changes when the file's form does.
-const FORMAT: &[u8] = b"plinth compiled code 1\n";
+const FORMAT: &[u8] = b"plinth compiled code 2\n";
 const CHECKSUM: usize = 32;
 
 impl Cache {
@@ -82,14 +81,10 @@ impl Cache {
         (checksum == self.checksum(digest, code)).then_some(code)
     }
 
-    fn checksum(&self, digest: &Digest, code: &[u8]) -> Vec<u8> {
-        Sha256::new()
-            .chain_update(FORMAT)
-            .chain_update(self.engine.to_be_bytes())
-            .chain_update(digest.as_bytes())
-            .chain_update(code)
-            .finalize()
-            .to_vec()
+    fn checksum(&self, digest: &Digest, code: &[u8]) -> [u8; CHECKSUM] {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(FORMAT).update(&self.engine.to_be_bytes()).update(digest.as_bytes()).update(code);
+        *hasher.finalize().as_bytes()
     }
 
     /// Keeps a component's code. A cache that cannot be written costs time, not a boot.

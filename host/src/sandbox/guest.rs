@@ -188,6 +188,11 @@ impl sql::Host for Guest {
         Ok(self.wait(async |session| session.execute(statement, values(params)).await).await)
     }
 
+    async fn send(&mut self, statement: String, params: Vec<Value>) -> wasmtime::Result<Result<(), Error>> {
+        self.memory.called()?;
+        Ok(self.wait(async |session| session.send(statement, values(params)).await).await)
+    }
+
     async fn query(&mut self, statement: String, params: Vec<Value>) -> wasmtime::Result<Result<Rows, Error>> {
         self.memory.called()?;
         Ok(self.wait(async |session| session.query(statement, values(params)).await).await)

@@ -108,7 +108,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// The block's work: `apply` or `reconcile`.
+    /// The block's work: `apply` or `reconcile`. What it sent and did not wait for is waited for with its post-conditions.
     pub(crate) async fn work(&mut self) -> Result<Ended, BlockError> {
         let export = match self.kind {
             Kind::Migration => "apply",
@@ -127,7 +127,9 @@ impl Running {
     /// One batch of a backfill, after a cursor and of at most so many rows.
     pub(crate) async fn step(&mut self, cursor: Option<&str>, rows: u64) -> Result<Stepped, BlockError> {
         let params = (cursor.map(str::to_owned), Batch { rows, extra: Vec::new() });
-        match self.call::<_, ContractStepped>("step", params).await? {
+        let stepped = self.call::<_, ContractStepped>("step", params).await?;
+        self.end().await?;
+        match stepped {
             ContractStepped::More(position) if position.cursor.len() > CURSOR || position.cursor.contains('\0') => {
                 let found =
                     format!("the block's cursor has {} bytes: it has at most {CURSOR}, and no NUL", position.cursor.len());
@@ -151,7 +153,20 @@ impl Running {
 
     /// The block's post-conditions.
     pub(crate) async fn verify(&mut self) -> Result<Vec<Check>, BlockError> {
-        self.call::<(), Vec<Check>>("verify", ()).await
+        let checks = self.call::<(), Vec<Check>>("verify", ()).await?;
+        self.end().await?;
+        Ok(checks)
+    }
+
+    /// Waits for what the block sent. That it failed is the session's to tell.
+    async fn end(&mut self) -> Result<(), BlockError> {
+        let (left, wall) = (self.left(), self.wall);
+        tokio::time::timeout(left, self.store.data_mut().session.end()).await.map_err(|_| BlockError::Timeout(wall))
+    }
+
+    /// How long it may take from now on.
+    fn left(&self) -> Duration {
+        self.wall.saturating_sub(self.started.map_or(Duration::ZERO, |started| started.elapsed()))
     }
 
     /// The statements that the block sent so far.
@@ -181,8 +196,8 @@ impl Running {
         Result<T, Failure>: ComponentType + Lift + Send + Sync + 'static,
         T: 'static,
     {
-        let started = *self.started.get_or_insert_with(Instant::now);
-        let left = self.wall.saturating_sub(started.elapsed());
+        self.started.get_or_insert_with(Instant::now);
+        let left = self.left();
         let (wall, most) = (self.wall, self.message_bytes);
         let called = tokio::time::timeout(left, self.enter::<P, T>(export, params)).await;
         let stopped = !matches!(called, Ok(Ok(Ok(_))));

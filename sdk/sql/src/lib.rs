@@ -66,9 +66,7 @@ fn work(db: &Db) -> Result<Outcome> {
         match part.kind {
             CONDITION => runs = db.query_one(&part.text, &[])?,
             // Whether this one ran or not, the next has no condition yet.
-            STATEMENT if std::mem::replace(&mut runs, true) => {
-                db.execute(&part.text, &[])?;
-            }
+            STATEMENT if std::mem::replace(&mut runs, true) => db.send(&part.text, &[])?,
             _ => {}
         }
     }

@@ -143,6 +143,16 @@ impl Session {
     }
 
     async fn settle_all_but(&mut self, reading: Option<u32>) -> Result<(), Error> {
+        self.catch_up().await?;
+        self.rows_settle(reading).await
+    }
+
+    /// The same but for statements that were sent: what comes next is sent behind them.
+    pub(super) async fn settle_rows(&mut self) -> Result<(), Error> {
+        self.rows_settle(None).await
+    }
+
+    async fn rows_settle(&mut self, reading: Option<u32>) -> Result<(), Error> {
         if let Some(writing) = self.writing.take() {
             self.end_copy(writing).await?;
         }
@@ -162,7 +172,7 @@ impl Session {
         if stopped {
             self.writing = None;
         }
-        let settled = self.settle().await;
+        let settled = self.settle_rows().await;
         // The block's failure, if it told none before.
         let _ = self.noted(settled);
     }

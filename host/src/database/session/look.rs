@@ -101,7 +101,7 @@ impl Answer {
 pub(super) struct Asking {
     asked: Vec<Asked>,
     /// Once it looks at its post-conditions: how many statements there were before, and how many queries.
-    verifies: Option<(u64, usize)>,
+    pub(super) verifies: Option<(u64, usize)>,
 }
 
 impl Asking {
@@ -136,7 +136,8 @@ impl Session {
     /// Runs a query without parameters. None if it has a column that only text can carry, which is known too late.
     pub(super) async fn look(&mut self, statement: &str) -> Result<Option<Rows>, Error> {
         let before = self.bytes_read;
-        let stream = ask(&self.connection.clone(), statement).await.map_err(|error| told(&error))?;
+        let connection = self.connection.clone();
+        let stream = self.behind(async { ask(&connection, statement).await.map_err(|error| told(&error)) }).await?;
         let mut answer = Answer::default();
         let Some(mut rows) = self.receive(stream, None, Some(&mut answer)).await? else { return Ok(None) };
         if rows.values.is_empty() {

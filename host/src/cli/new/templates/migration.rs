@@ -6,7 +6,7 @@ struct WantsMail;
 
 impl Migration for WantsMail {
     fn apply(db: &Db) -> Result<Outcome> {
-        db.execute("alter table customers add column wants_mail boolean not null default false", &[])?;
+        db.send("alter table customers add column wants_mail boolean not null default false", &[])?;
         done()
     }
 

@@ -11,7 +11,7 @@ impl Rule for NoAddressNoMail {
     fn reconcile(db: &Db) -> Result<Outcome> {
         // Looks before it writes: an UPDATE that finds no row still locks its table.
         if db.query_one(&format!("select exists (select from customers where {DRIFT})"), &[])? {
-            db.execute(&format!("update customers set wants_mail = false where {DRIFT}"), &[])?;
+            db.send(&format!("update customers set wants_mail = false where {DRIFT}"), &[])?;
         }
         done()
     }

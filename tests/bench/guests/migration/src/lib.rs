@@ -13,7 +13,7 @@ struct Copied;
 
 impl Migration for Copied {
     fn apply(db: &Db) -> Result<Outcome> {
-        db.execute(text(&STATEMENT)?, &[])?;
+        db.send(text(&STATEMENT)?, &[])?;
         done()
     }
 

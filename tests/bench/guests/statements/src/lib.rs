@@ -24,7 +24,7 @@ impl Migration for Chosen {
                     })
                 })
                 .collect::<Result<Vec<_>>>()?;
-            db.execute(statement, &params.iter().map(|param| &**param).collect::<Vec<_>>())?;
+            db.send(statement, &params.iter().map(|param| &**param).collect::<Vec<_>>())?;
         }
         done()
     }

@@ -1,0 +1,87 @@
+//! Does what the table `program` says, row by row: how statements are sent is then a matter of data. A sub-step ends with its `close`, or
+//! with its first failure, and the block goes on behind it.
+
+use plinth_block::prelude::*;
+use std::{
+    hint::black_box,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+/// Whether it asks anything when it looks at its post-conditions.
+static LOOKS: AtomicBool = AtomicBool::new(false);
+
+struct Follows;
+
+type Step = (String, String);
+
+/// Runs steps up to the end of a sub-step, and returns those behind it.
+fn follow<'a>(db: &Db, mut steps: &'a [Step]) -> Result<&'a [Step]> {
+    while let Some(((what, statement), rest)) = steps.split_first() {
+        steps = rest;
+        match what.as_str() {
+            "send" => db.send(statement, &[])?,
+            "send with a parameter" => db.send(statement, &[&7_i32])?,
+            "execute and ignore" => drop(db.execute(statement, &[])),
+            "execute" => drop(db.execute(statement, &[])?),
+            "query" => drop(db.rows(statement, &[])?),
+            "open" => {
+                let step = db.savepoint()?;
+                match follow(db, steps).and_then(|rest| Ok(step.release().map(|()| rest)?)) {
+                    Ok(rest) => steps = rest,
+                    Err(error) => {
+                        db.info(format!("undone: {error}"));
+                        steps = behind(steps);
+                    }
+                }
+            }
+            "close" => return Ok(steps),
+            "look" => LOOKS.store(true, Ordering::Relaxed),
+            "compute" => while black_box(true) {},
+            "panic" => panic!("as the program says"),
+            "give up" => return Err(Error::message("as the program says")),
+            other => return Err(Error::message(format!("unknown: {other}"))),
+        }
+    }
+    Ok(steps)
+}
+
+/// What comes after the end of the sub-step that these begin in.
+fn behind(mut steps: &[Step]) -> &[Step] {
+    let mut depth = 1_u32;
+    while let Some(((what, _), rest)) = steps.split_first() {
+        steps = rest;
+        match what.as_str() {
+            "open" => depth += 1,
+            "close" if depth == 1 => break,
+            "close" => depth -= 1,
+            _ => {}
+        }
+    }
+    steps
+}
+
+impl Migration for Follows {
+    fn apply(db: &Db) -> Result<Outcome> {
+        let steps: Vec<Step> = db.query("select what, statement from program order by n", &[])?;
+        match steps.split_last() {
+            Some(((what, _), steps)) if what == "defer" => {
+                follow(db, steps)?;
+                defer("as the program says")
+            }
+            _ => {
+                follow(db, &steps)?;
+                done()
+            }
+        }
+    }
+
+    fn verify(db: &Db) -> Result<Checks> {
+        let mut checks = Checks::new();
+        if LOOKS.load(Ordering::Relaxed) {
+            checks.value(db, "it looks", "select true", true)?;
+        }
+        Ok(checks)
+    }
+}
+
+plinth_block::migration!(Follows);

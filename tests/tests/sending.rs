@@ -1,0 +1,256 @@
+//! Statements that a block sends without waiting for them: they share round trips, and nothing else is different.
+
+use plinth::{BlockReport, BootError, ErrorClass, Limits, Outcome, Report};
+use plinth_tests::{TestDatabase, guests};
+use proptest::{prelude::*, test_runner::TestRunner};
+use std::time::Duration;
+
+/// Sessions must not be left, locks must not be held for longer than this.
+const SOON: Duration = Duration::from_secs(30);
+
+/// What `follows` is to do: see there.
+type Program<'a> = &'a [(&'a str, &'a str)];
+
+async fn with_program(program: Program<'_>) -> TestDatabase {
+    let database = TestDatabase::with_t().await;
+    let client = database.client().await;
+    client.batch_execute("create table program (n serial, what text, statement text)").await.unwrap();
+    for step in program {
+        client.execute("insert into program (what, statement) values ($1, $2)", &[&step.0, &step.1]).await.unwrap();
+    }
+    database
+}
+
+async fn boot(database: &TestDatabase, limits: Limits) -> Report {
+    let host = database.host().limits(limits).folder(guests(&["follows"]).keep());
+    match tokio::time::timeout(SOON, host.boot()).await.expect("the boot hangs") {
+        Ok(report) => report,
+        Err(BootError::Failed(report)) => *report,
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// The block that follows a program, and the boot's round trips.
+async fn follow(database: &TestDatabase) -> (BlockReport, u64) {
+    let report = boot(database, Limits::default()).await;
+    (report.block("follows").unwrap().clone(), report.boot.round_trips)
+}
+
+/// The statement that failed.
+fn failed(block: &BlockReport) -> (Option<u64>, Option<&str>, Option<&str>) {
+    assert_eq!(block.outcome, Outcome::Failed, "{block:?}");
+    let error = block.error.as_ref().unwrap();
+    (error.statement, error.sql.as_deref(), error.sqlstate.as_deref())
+}
+
+const DUPLICATE: &str = "insert into t (id) values (101)";
+
+#[tokio::test]
+async fn statements_that_are_sent_share_a_round_trip() {
+    let mut took = Vec::new();
+    for what in ["send", "send with a parameter", "execute"] {
+        let statements: Vec<String> = (0..100)
+            .map(|number| match what {
+                "send with a parameter" => "insert into t (id) select 1000 + $1 + max(id) from t".to_owned(),
+                _ => format!("insert into t (id) values ({number})"),
+            })
+            .collect();
+        let program: Vec<_> = statements.iter().map(|statement| (what, statement.as_str())).collect();
+        let database = with_program(&program).await;
+        let (block, round_trips) = follow(&database).await;
+        assert_eq!((block.outcome, block.rows["public.t"].inserted, block.statements), (Outcome::Applied, 100, 101), "{block:?}");
+        took.push(round_trips);
+    }
+    let [sent, with_a_parameter, waited] = took[..] else { panic!("{took:?}") };
+    assert!(sent + 90 < waited && with_a_parameter + 90 < waited, "{took:?}");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_statement_that_was_sent_fails_the_block_and_names_it() {
+    let (good, more) = ("insert into t (id) values (1)", "insert into t (id) values (2)");
+    let begun = [("send", good), ("send", DUPLICATE), ("send", more)];
+    // What the block does behind it, and what it makes of what it hears.
+    let behind: [Program<'_>; 7] = [
+        &[],
+        &[("look", "")],
+        &[("query", "select 1")],
+        &[("execute", more)],
+        &[("send with a parameter", "insert into t (id) values ($1)")],
+        &[("execute and ignore", more)],
+        &[("execute and ignore", more), ("look", "")],
+    ];
+    for behind in behind {
+        let database = with_program(&[&begun, behind].concat()).await;
+        let before = database.snapshot().await;
+        let (block, _) = follow(&database).await;
+        // The first statement reads the program.
+        assert_eq!(failed(&block), (Some(3), Some(DUPLICATE), Some("23505")), "{behind:?}");
+        let error = block.error.unwrap();
+        assert_eq!(error.class, ErrorClass::Database);
+        let ignored = behind.iter().any(|(what, _)| what.ends_with("ignore"));
+        let told = error.hint.is_some_and(|hint| hint.contains("went on after this failure"));
+        assert_eq!(told, ignored, "{behind:?}");
+        assert_eq!(database.snapshot().await, before, "{behind:?}");
+        assert_eq!(database.left_behind().await, 0);
+    }
+}
+
+#[tokio::test]
+async fn what_the_host_refuses_is_told_at_once() {
+    for (statement, class) in [("commit", ErrorClass::Refused), ("insert into elsewhere values (1)", ErrorClass::Refused)] {
+        let database = with_program(&[("send", "insert into t (id) values (1)"), ("send", statement), ("compute", "")]).await;
+        let (block, _) = follow(&database).await;
+        assert_eq!(failed(&block), (Some(3), Some(statement), None));
+        assert_eq!(block.error.unwrap().class, class);
+    }
+}
+
+#[tokio::test]
+async fn a_sub_step_waits_for_what_was_sent_in_it_and_is_undone_alone() {
+    let program = [
+        ("send", "insert into t (id) values (1)"),
+        ("open", ""),
+        ("send", "insert into t (id) values (2)"),
+        ("send", DUPLICATE),
+        ("close", ""),
+        ("send", "insert into t (id) values (3)"),
+        ("open", ""),
+        ("send", "insert into t (id) values (4)"),
+        ("close", ""),
+    ];
+    let database = with_program(&program).await;
+    let (block, _) = follow(&database).await;
+    assert_eq!((block.outcome, block.rows["public.t"].inserted), (Outcome::Applied, 3), "{block:?}");
+    assert_eq!(database.text("select string_agg(id::text, ' ' order by id) from t where id < 100").await.unwrap(), "1 3 4");
+    let undone = block.journal.iter().filter(|line| line.message.starts_with("undone: ")).count();
+    assert_eq!(undone, 1, "{:?}", block.journal);
+}
+
+#[tokio::test]
+async fn a_block_that_ends_otherwise_leaves_nothing_of_what_it_sent() {
+    let sent = [("send", "alter table t add column c int"), ("send", "select pg_sleep(600)")];
+    let ends = [
+        (("panic", ""), Outcome::Failed, "panicked"),
+        (("give up", ""), Outcome::Failed, "as the program says"),
+        (("defer", ""), Outcome::Deferred, "as the program says"),
+        (("compute", ""), Outcome::Failed, "computed for longer"),
+    ];
+    for (end, outcome, says) in ends {
+        let database = with_program(&[&sent[..], &[end]].concat()).await;
+        let before = database.snapshot().await;
+        let report = boot(&database, Limits { cpu: Duration::from_millis(300), ..Limits::default() }).await;
+        let block = report.block("follows").unwrap();
+        let told = block.error.as_ref().map_or(block.message.as_deref(), |error| Some(error.message.as_str()));
+        assert_eq!(block.outcome, outcome, "{block:?}");
+        assert!(told.is_some_and(|told| told.contains(says)), "{block:?}");
+        assert_eq!(database.snapshot().await, before);
+        assert_eq!(database.left_behind().await, 0, "{end:?}");
+        let sleeps =
+            "select count(*) from pg_stat_activity where state <> 'idle' and query like '%pg_sleep%' and pid <> pg_backend_pid()
+                      and datname = current_database()";
+        assert_eq!(database.number(sleeps).await, 0, "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_block_that_takes_too_long_names_the_statement_that_runs() {
+    let sleeps = "select pg_sleep(600)";
+    let program = [("send", "insert into t (id) values (1)"), ("send", sleeps), ("send", "insert into t (id) values (2)")];
+    for behind in [&[][..], &[("query", "select 2")], &[("look", "")]] {
+        let database = with_program(&[&program[..], behind].concat()).await;
+        let report = boot(&database, Limits { wall: Duration::from_millis(500), ..Limits::default() }).await;
+        let error = report.block("follows").unwrap().error.clone().unwrap();
+        assert_eq!(error.class, ErrorClass::Budget, "{error:?}");
+        assert_eq!((error.statement, error.sql.as_deref()), (Some(3), Some(sleeps)), "{behind:?}");
+        assert_eq!(database.left_behind().await, 0, "{behind:?}");
+    }
+}
+
+#[tokio::test]
+async fn more_can_be_sent_than_is_on_its_way_at_once_and_rows_of_an_answer_hold_up_nothing() {
+    let many = "select repeat('x', 100) from generate_series(1, 100000)";
+    let statements: Vec<String> =
+        (0..300).map(|number| format!("insert into t (id) values ({number}) on conflict do nothing")).collect();
+    let mut program = vec![("send", many); 2];
+    program.extend(statements.iter().map(|statement| ("send", statement.as_str())));
+    program.push(("send", many));
+    let database = with_program(&program).await;
+    let (block, _) = follow(&database).await;
+    assert_eq!((block.outcome, block.rows["public.t"].inserted), (Outcome::Applied, 290), "{block:?}");
+}
+
+#[tokio::test]
+async fn a_rehearsal_watches_each_statement_that_is_sent() {
+    let program = [("send", "insert into t (id) values (1), (2)"), ("send", "create table made (id int)")];
+    let database = with_program(&program).await;
+    let host = database.host().folder(guests(&["follows"]).keep());
+    let rehearsal = host.rehearse().await.unwrap();
+    let statements = &rehearsal.block("follows").unwrap().statements;
+    let seen: Vec<_> = statements.iter().map(|statement| (statement.sql.as_str(), statement.rows)).collect();
+    assert_eq!(seen[1..], [(program[0].1, Some(2)), (program[1].1, Some(0))], "{statements:?}");
+}
+
+/// Steps in any order: statements that do something, that fail, and sub-steps around them.
+fn steps() -> impl Strategy<Value = Vec<(&'static str, String)>> {
+    let statement = prop_oneof![
+        4 => (0..8_i32).prop_map(|id| format!("insert into t (id) values ({id})")),
+        2 => (0..8_i32).prop_map(|id| format!("update t set a = a + 1 where id <= {id}")),
+        1 => (0..3_i32).prop_map(|number| format!("create table made_{number} (id int)")),
+        1 => (0..8_i32).prop_map(|id| format!("update t set a = 1 / (id - {id}) where id < 8")),
+    ];
+    let how = prop_oneof![6 => Just("send"), 1 => Just("execute"), 1 => Just("query")];
+    let one = (how, statement).prop_map(|(how, statement)| match how {
+        "query" => vec![(how, "select count(*) from t".to_owned())],
+        _ => vec![(how, statement)],
+    });
+    let leaf = prop::collection::vec(one, 1..6).prop_map(|steps| steps.concat());
+    let inside = leaf.prop_recursive(3, 40, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 1..3).prop_map(|parts| parts.concat()),
+            inner.prop_map(|steps| [vec![("open", String::new())], steps, vec![("close", String::new())]].concat()),
+        ]
+    });
+    // Each has a text of its own, by which a failure is known.
+    inside.prop_map(|steps| {
+        let named = |(number, (how, text)): (usize, (_, String))| match how {
+            "open" | "close" => (how, text),
+            _ => (how, format!("{text} /* {number} */")),
+        };
+        steps.into_iter().enumerate().map(named).collect()
+    })
+}
+
+/// What a boot with these steps comes to.
+async fn comes_to(steps: &[(&'static str, String)], wait: bool) -> String {
+    let program: Vec<_> =
+        steps.iter().map(|(how, text)| (if wait && *how == "send" { "execute" } else { how }, text.as_str())).collect();
+    let database = with_program(&program).await;
+    let (block, _) = follow(&database).await;
+    let undone = block.journal.iter().filter(|line| line.message.starts_with("undone")).count();
+    let error = block.error.as_ref().map(|error| (&error.sql, &error.sqlstate, &error.message, &error.hint));
+    let (told, rows) =
+        (format!("{:?} {error:?} {undone} {:?}", block.outcome, block.rows), database.number("select count(*) from t").await);
+    let sum = database.text("select string_agg(id || ' ' || coalesce(a, -1), ', ' order by id) from t").await;
+    assert_eq!(database.left_behind().await, 0);
+    let same = format!("{told} {:?} {rows} {sum:?} {}", block.objects, database.text(MADE).await.unwrap_or_default());
+    database.remove(plinth_tests::server()).await;
+    same
+}
+
+const MADE: &str = "select string_agg(relname, ' ' order by relname) from pg_class where relname like 'made%'";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_sends_comes_to_the_same_as_one_that_waits() {
+    let handle = tokio::runtime::Handle::current();
+    tokio::task::spawn_blocking(move || {
+        let mut runner = TestRunner::new(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() });
+        let law = runner.run(&steps(), |steps| {
+            let (sent, waited) = handle.block_on(async { (comes_to(&steps, false).await, comes_to(&steps, true).await) });
+            prop_assert_eq!(sent, waited);
+            Ok(())
+        });
+        law.unwrap_or_else(|broken| panic!("{broken}"));
+    })
+    .await
+    .unwrap();
+}

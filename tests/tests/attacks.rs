@@ -359,3 +359,36 @@ async fn a_fetch_of_nothing_and_of_four_gigabytes_comes_in_parts() {
     assert!(told[1][2] <= 512 << 10, "a part is as large as the host allows: {told:?}");
     assert_eq!(database.left_behind().await, 0);
 }
+
+/// A component is made while its transaction is still being begun, so that what it sends then would stand in none.
+#[tokio::test]
+async fn a_component_that_calls_the_host_before_it_is_called_is_stopped() {
+    let bytes = component(
+        r#"(component
+            (import "plinth:block/journal@0.1.0" (instance $journal (export "panicked" (func (param "message" string)))))
+            (core module $memory (memory (export "memory") 1))
+            (core instance $memory (instantiate $memory))
+            (alias core export $memory "memory" (core memory $bytes))
+            (core func $panicked (canon lower (func $journal "panicked") (memory $bytes)))
+            (core module $m (@custom "plinth:manifest" "id = \"too_early\"\nkind = \"migration\"\ntitle = \"t\"\n")
+                (import "host" "panicked" (func $panicked (param i32 i32)))
+                (func $starts (call $panicked (i32.const 0) (i32.const 0)))
+                (start $starts))
+            (core instance (instantiate $m (with "host" (instance (export "panicked" (func $panicked))))))
+            (instance $migrate) (export "plinth:block/migrate@0.1.0" (instance $migrate)))"#,
+    );
+    let told = "the block wanted to call the host before it is called itself";
+    let error = Attack::new().await.by_component("too_early", &bytes).await;
+    assert_eq!(error.message, told);
+    // Behind another block, whose COMMIT is on its way meanwhile.
+    let database = TestDatabase::with_t().await;
+    let folder = guests(&["once"]);
+    std::fs::write(folder.path().join("too_early.wasm"), &bytes).unwrap();
+    let Err(plinth::BootError::Failed(report)) = database.host().folder(folder.path()).boot().await else {
+        panic!("it was to fail")
+    };
+    assert_eq!(report.block("once").unwrap().outcome, plinth::Outcome::Applied);
+    let error = report.block("too_early").unwrap().error.as_ref().unwrap();
+    assert_eq!(error.message, told);
+    assert_eq!(database.left_behind().await, 0);
+}

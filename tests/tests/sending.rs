@@ -72,12 +72,12 @@ async fn what_is_wrong_with_a_statement_that_was_sent_fails_the_block_and_names_
     // What the block does behind it, and what it makes of what it hears.
     let behind: [Program<'_>; 7] = [
         &[],
-        &[("look", "")],
+        &[("look", "select true")],
         &[("query", "select 1")],
         &[("execute", more)],
         &[("send with a parameter", "insert into t (id) values ($1)")],
         &[("execute and ignore", more)],
-        &[("execute and ignore", more), ("look", "")],
+        &[("execute and ignore", more), ("look", "select true")],
     ];
     for behind in behind {
         let database = with_program(&[&begun, behind].concat()).await;
@@ -156,7 +156,7 @@ async fn a_block_that_ends_otherwise_leaves_nothing_of_what_it_sent() {
 async fn a_block_that_takes_too_long_names_the_statement_that_runs() {
     let sleeps = "select pg_sleep(600)";
     let program = [("send", "insert into t (id) values (1)"), ("send", sleeps), ("send", "insert into t (id) values (2)")];
-    for behind in [&[][..], &[("query", "select 2")], &[("look", "")]] {
+    for behind in [&[][..], &[("query", "select 2")], &[("look", "select true")]] {
         let database = with_program(&[&program[..], behind].concat()).await;
         let report = boot(&database, Limits { wall: Duration::from_millis(500), ..Limits::default() }).await;
         let error = report.block("follows").unwrap().error.clone().unwrap();
@@ -177,6 +177,54 @@ async fn more_can_be_sent_than_is_on_its_way_at_once_and_rows_of_an_answer_hold_
     let database = with_program(&program).await;
     let (block, _) = follow(&database).await;
     assert_eq!((block.outcome, block.rows["public.t"].inserted), (Outcome::Applied, 290), "{block:?}");
+}
+
+/// What a block did is asked before its post-conditions are looked at, so what these may do in the session is looked for after them.
+#[tokio::test]
+async fn post_conditions_leave_nothing_behind_that_outlasts_their_savepoint() {
+    let replaces = "execute 'deallocate plinth_record'; execute 'prepare plinth_record(text) as select $1'";
+    let takes_away = "execute 'deallocate plinth_fence'";
+    let replaced = "what the host has prepared is not as it was before the block";
+    let does = [
+        ("perform pg_advisory_lock(1)", Some("the block holds an advisory lock")),
+        ("perform pg_advisory_lock_shared(1, 2)", Some("the block holds an advisory lock")),
+        (replaces, Some(replaced)),
+        (takes_away, Some(replaced)),
+        // These go with the savepoint.
+        ("perform set_config('search_path', 'elsewhere', false); perform set_config('role', 'pg_monitor', false)", None),
+        ("execute 'listen a'", None),
+        ("perform pg_advisory_xact_lock(1)", None),
+    ];
+    for (does, harm) in does {
+        let database = with_program(&[("send", "insert into t (id) values (1)"), ("look", "select does()")]).await;
+        let function = format!("create function does() returns bool language plpgsql as $$ begin {does}; return true; end $$");
+        database.client().await.batch_execute(&function).await.unwrap();
+        let (block, _) = follow(&database).await;
+        let error = block.error.as_ref().map(|error| (error.class, error.message.as_str()));
+        match harm {
+            Some(harm) => {
+                assert!(matches!(error, Some((ErrorClass::Effects, told)) if told.ends_with(harm)), "{does}: {error:?}")
+            }
+            None => assert_eq!((block.outcome, error), (Outcome::Applied, None), "{does}"),
+        }
+        assert_eq!(database.number("select count(*) from t where id = 1").await, i64::from(harm.is_none()), "{does}");
+        assert_eq!(database.left_behind().await, 0, "{does}");
+    }
+}
+
+/// What is put off to the block's end comes before its post-conditions are looked at.
+#[tokio::test]
+async fn what_is_put_off_to_the_end_fails_the_block_before_anything_is_looked_at() {
+    let database =
+        with_program(&[("send", "insert into t (id, a) values (1, 7)"), ("look", "select false"), ("look", "select 1 / 0 = 1")])
+            .await;
+    let deferred = "create table of (a int primary key); update t set a = null;
+                    alter table t add foreign key (a) references of deferrable initially deferred";
+    database.client().await.batch_execute(deferred).await.unwrap();
+    let (block, _) = follow(&database).await;
+    let error = block.error.unwrap();
+    assert!(error.message.starts_with("what was put off to the block's end: "), "{error:?}");
+    assert_eq!(error.sqlstate.as_deref(), Some("23503"));
 }
 
 #[tokio::test]

@@ -8,7 +8,6 @@ use crate::{
         effects::{COUNTERS, Counters},
         literal, name,
         policy::Policy,
-        questions::{PREPARED, Questions},
     },
     host::Host,
     load::Component,
@@ -25,27 +24,24 @@ use std::{
 struct Begin {
     statements: String,
     counters: bool,
-    prepared: bool,
 }
 
 impl Begin {
     /// `behind` says that it is sent right behind a COMMIT, which was fenced.
     fn new(boot: &Boot<'_>, component: &Component, behind: bool, counts_from_nothing: bool) -> Begin {
-        let (counters, prepared) = (!counts_from_nothing, !boot.questions.are_prepared());
+        let counters = !counts_from_nothing;
         let mut all = vec!["begin isolation level read committed read write".to_owned()];
         all.extend((!behind).then(|| boot.still()));
         all.extend([format!("set local {}", named(boot.host, &component.manifest.id)), boot.settings()]);
         all.extend(counters.then(|| COUNTERS.to_owned()));
         all.push(boot.questions.around().into_owned());
-        all.extend(prepared.then(|| PREPARED.to_owned()));
-        Begin { statements: all.join("; "), counters, prepared }
+        Begin { statements: all.join("; "), counters }
     }
 
     /// What the counters say, and how transaction and session stand.
-    fn read(&self, questions: &Questions, sets: &ResultSets) -> (Counters, Around) {
-        let after = usize::from(self.prepared);
-        let counters = if self.counters { Counters::read(sets, after + 1) } else { Counters::default() };
-        (counters, Around::read(sets, after).and_prepared(questions.all_prepared(sets, 0)))
+    fn read(&self, sets: &ResultSets) -> (Counters, Around) {
+        let counters = if self.counters { Counters::read(sets, 1) } else { Counters::default() };
+        (counters, Around::read(sets, 0))
     }
 }
 
@@ -65,15 +61,18 @@ impl Begins {
         let begun = boot.connection.send_ahead(begin.statements.clone());
         Connection::leaves().await;
         let policy = Arc::new(Policy::new(&component.manifest, &boot.record.ledger.schema));
-        let running = start(boot, component, policy.clone(), &boot.connection);
+        let mut running = start(boot, component, policy.clone(), &boot.connection);
+        if let Ok(running) = &mut running {
+            running.instantiate().await;
+        }
         Begins { id: component.manifest.id.to_string(), begin, begun, policy, running }
     }
 
     /// Waits until it has begun.
-    pub(super) async fn begun(self, questions: &Questions) -> Result<(Arc<Policy>, Running, Counters, Around), ReportError> {
+    pub(super) async fn begun(self) -> Result<(Arc<Policy>, Running, Counters, Around), ReportError> {
         let sets = self.begun.await.map_err(|error| ReportError::of_host(&error, "BEGIN"))?;
         let running = self.running?;
-        let (counters, around) = self.begin.read(questions, &sets);
+        let (counters, around) = self.begin.read(&sets);
         Ok((self.policy, running, counters, around))
     }
 }

@@ -140,11 +140,14 @@ impl Boot<'_> {
         };
         self.looks.note(&component.manifest.id, measured.running().session().asked());
         let effects = measured.effects.clone();
-        if component.manifest.kind == Kind::Rule
-            && !effects.rows.is_empty()
-            && let Err(error) = self.contested(component, &effects).await
-        {
-            return Err(Stopped::Broken(measured.fail(error)));
+        if component.manifest.kind == Kind::Rule && !effects.rows.is_empty() {
+            let contested = match measured.looked().await {
+                Ok(()) => self.contested(component, &effects).await,
+                broken => broken,
+            };
+            if let Err(error) = contested {
+                return Err(Stopped::Broken(measured.fail(error)));
+            }
         }
         let changed = effects.any() || component.manifest.kind.runs_once();
         report.outcome = if changed { Outcome::Applied } else { Outcome::Unchanged };

@@ -96,7 +96,7 @@ impl Boot<'_> {
         self.connection.trips().bound_answers(limits.answer_bytes, limits.notices);
         let asks = ask_each(&self.connection, rules.iter().map(|(_, recall)| recall.asked.clone()).collect());
         let asks = tokio::time::timeout(limits.wall.saturating_mul(rules.len() as u32), asks);
-        let (begun, answers) = self.connection.send_before(&begin, asks).await;
+        let (begun, answers) = self.connection.send_before(Duration::ZERO, &begin, asks).await;
         // Whatever went wrong, the rules run, and say so themselves.
         let ended = self.connection.end_with("rollback").await;
         let (Some(Ok(_)), Ok(Ok(answers)), true) = (begun, answers, ended) else { return BTreeMap::new() };

@@ -17,6 +17,7 @@ use plinth_manifest::Kind;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 /// What the blocks of a boot asked when they looked at their post-conditions, and found them to hold.
@@ -69,7 +70,7 @@ impl Boot<'_> {
         let broken = |id: &str, error: ReportError| (id.to_owned(), error);
         let first = ran.first().copied().unwrap_or_default();
         let begin = format!("begin isolation level read committed read write; {}", self.settings());
-        let (begun, looked) = self.connection.send_before(&begin, self.settled(&ran)).await;
+        let (begun, looked) = self.connection.send_before(Duration::ZERO, &begin, self.settled(&ran)).await;
         if let Some(Err(error)) = begun {
             return Err(broken(first, ReportError::of_host(&error, "BEGIN")));
         }
@@ -98,7 +99,8 @@ impl Boot<'_> {
         let asked = looks.iter().flat_map(|(_, asked)| asked).cloned().collect();
         // What fails here the block is to see for itself, so it must not fail the transaction.
         let again = tokio::time::timeout(self.host.limits.wall, ask_again(&self.connection, asked));
-        let (opened, again) = self.connection.send_before("set transaction read only; savepoint plinth_again", again).await;
+        let (opened, again) =
+            self.connection.send_before(Duration::ZERO, "set transaction read only; savepoint plinth_again", again).await;
         opened.transpose()?;
         let Ok(Ok(again)) = again else {
             self.connection.send("rollback to savepoint plinth_again").await?;

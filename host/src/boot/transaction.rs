@@ -15,7 +15,6 @@ use crate::{
         effects::{COUNTERS, Counters, Effects},
         observer::Observer,
         policy::{Phase, Policy},
-        questions::Questions,
         session::Session,
         touched::{TOUCHED, Touched},
     },
@@ -24,6 +23,7 @@ use crate::{
     report::{ErrorClass, ReportError},
     sandbox::{BlockError, Ended, Running, Stepped},
 };
+use measure::Measure;
 use plinth_manifest::Kind;
 use std::sync::Arc;
 
@@ -37,6 +37,8 @@ pub(super) struct Transaction<'a> {
     around: Around,
     /// In a rehearsal: what the blocks before it did is older than this.
     after: Option<u64>,
+    /// Whether it stands behind [`LOOK`], read-only.
+    looks: bool,
 }
 
 /// The host began it, the block did nothing yet.
@@ -44,7 +46,12 @@ pub(super) struct Begun<'a>(Transaction<'a>);
 /// The block did its work.
 pub(super) struct Worked<'a>(Transaction<'a>);
 /// Its post-conditions hold.
-pub(super) struct Verified<'a>(Transaction<'a>);
+pub(super) struct Verified<'a> {
+    transaction: Transaction<'a>,
+    /// What it did was asked before they were looked at.
+    measure: Measure,
+    sets: ResultSets,
+}
 /// What it did is known and allowed.
 pub(super) struct Measured<'a> {
     pub(super) effects: Effects,
@@ -73,10 +80,10 @@ pub(super) struct Broken<'a> {
 /// The savepoint before a block of a rehearsal.
 const REHEARSED: &str = "plinth_rehearsed";
 
-/// The transaction and the session at its begin.
-fn around(sets: &ResultSets, questions: &Questions) -> Around {
-    Around::read(sets, 1).and_prepared(questions.all_prepared(sets, 0))
-}
+/// Goes behind a savepoint to look at post-conditions.
+const LOOK: &str = "savepoint plinth_verify; set transaction read only";
+/// Goes back, to where the transaction may write.
+const LOOKED: &str = "rollback to savepoint plinth_verify; release savepoint plinth_verify; ";
 
 impl<'a> Begun<'a> {
     /// Compiles the block and begins its transaction, unless that rode with the COMMIT before it.
@@ -90,9 +97,9 @@ impl<'a> Begun<'a> {
                 begins
             }
         };
-        let (policy, mut running, counters, around) = begins.begun(&boot.questions).await?;
+        let (policy, mut running, counters, around) = begins.begun().await?;
         running.session().enter(Phase::Work, counters);
-        Ok(Begun(Transaction { boot, component, running, policy, around, after: None }))
+        Ok(Begun(Transaction { boot, component, running, policy, around, after: None, looks: false }))
     }
 
     /// The same behind a savepoint of the rehearsal's transaction, and observed.
@@ -105,13 +112,12 @@ impl<'a> Begun<'a> {
         let policy = Arc::new(Policy::new(&component.manifest, ledger));
         compiled(boot, component).await?;
         let mut running = start(boot, component, policy.clone(), &boot.connection)?;
-        let (stands, prepared) = (boot.questions.around(), boot.questions.prepared());
-        let begin = format!("savepoint {REHEARSED}; {COUNTERS}; {TOUCHED}; {stands}; {prepared}");
+        let begin = format!("savepoint {REHEARSED}; {COUNTERS}; {TOUCHED}; {}", boot.questions.around());
         let sets = boot.connection.send(&begin).await.map_err(|error| ReportError::of_host(&error, "SAVEPOINT"))?;
         let session = running.session();
-        session.enter(Phase::Work, Counters::read(&sets, 3));
-        session.observe(Observer::new(ledger, Touched::read(&sets, 2).locks(ledger)));
-        Ok(Begun(Transaction { boot, component, running, policy, around: around(&sets, &boot.questions), after }))
+        session.enter(Phase::Work, Counters::read(&sets, 2));
+        session.observe(Observer::new(ledger, Touched::read(&sets, 1).locks(ledger)));
+        Ok(Begun(Transaction { boot, component, running, policy, around: Around::read(&sets, 0), after, looks: false }))
     }
 
     /// Lets the block do its work.
@@ -176,20 +182,29 @@ pub(super) fn start(
 }
 
 impl<'a> Worked<'a> {
-    /// Looks at the post-conditions, read-only, behind a savepoint.
+    /// Looks at the post-conditions, read-only, behind a savepoint. What the block did is asked right before that, in the same round trip:
+    /// a look that can write nothing changes nothing of it.
     pub(super) async fn verify(mut self) -> Result<Verified<'a>, Broken<'a>> {
         let counters = self.0.running.session().counters().clone();
+        let measure = Measure::new(&mut self.0, None);
         self.0.running.session().enter(Phase::Verify, counters);
-        let savepoint = "savepoint plinth_verify; set transaction read only";
-        let (opened, verified) = self.0.boot.connection.send_before(savepoint, self.0.running.verify()).await;
-        // What it sent in its work was waited for with this.
+        self.0.looks = true;
+        let (boot, ask) = (self.0.boot, format!("{}; {LOOK}", measure.ask));
+        // What the block sent in its work comes first.
+        let (asked, verified) = boot.connection.send_before(boot.host.limits.wall, &ask, self.0.running.verify()).await;
         if let Some(failed) = self.0.running.session().failed_at_work().cloned() {
             return Err(self.0.broken(ReportError::of_statement(&failed)));
         }
-        if let Some(Err(error)) = opened {
-            return Err(self.0.broken(ReportError::of_host(&error, "the block left its transaction unusable")));
-        }
+        let sets = match asked {
+            Some(Ok(sets)) => sets.without_last(2),
+            Some(Err(error)) => return Err(self.0.unmeasured(&error)),
+            None => ResultSets::default(),
+        };
         match verified {
+            // What runs is nothing that it sent.
+            Err(error) if sets.count() == 0 && !self.0.running.session().is_underway() => {
+                Err(self.0.broken(ReportError::of_block(&error, None, None)))
+            }
             Err(error) => Err(self.0.broken_by(&error)),
             // Nothing else would notice that it says too early that it is done.
             Ok(checks) if checks.is_empty() && self.0.component.manifest.kind == Kind::Backfill => {
@@ -198,15 +213,20 @@ impl<'a> Worked<'a> {
             }
             Ok(checks) => match ReportError::of_checks(&checks) {
                 Some(error) => Err(self.0.broken(error)),
-                None => Ok(Verified(self.0)),
+                None => Ok(Verified { transaction: self.0, measure, sets }),
             },
         }
     }
 
     /// Measures a batch that is not the last one: post-conditions are about the end. Also tells who waits for it.
-    pub(super) async fn measure_batch(self) -> Result<(Measured<'a>, Pressure), Broken<'a>> {
-        let (measured, sets) = self.0.measure(WAITING).await?;
-        Ok((measured, Pressure::waiting(&sets, 5)))
+    pub(super) async fn measure_batch(mut self) -> Result<(Measured<'a>, Pressure), Broken<'a>> {
+        let measure = Measure::new(&mut self.0, Some(WAITING));
+        let sets = match self.0.boot.connection.send(&measure.ask).await {
+            Ok(sets) => sets,
+            Err(error) => return Err(self.0.unmeasured(&error)),
+        };
+        let pressure = Pressure::waiting(&sets, measure.before());
+        Ok((self.0.measured(&measure, sets).await?, pressure))
     }
 
     /// Gives the work up, as the block asked: for a deferral.
@@ -216,10 +236,9 @@ impl<'a> Worked<'a> {
 }
 
 impl<'a> Verified<'a> {
-    /// Asks the database what the block did, and holds it against the manifest.
+    /// Holds what the block did, as the database says, against the manifest.
     pub(super) async fn measure(self) -> Result<Measured<'a>, Broken<'a>> {
-        let (measured, _) = self.0.measure("rollback to savepoint plinth_verify; release savepoint plinth_verify").await?;
-        Ok(measured)
+        self.transaction.measured(&self.measure, self.sets).await
     }
 }
 
@@ -244,22 +263,25 @@ impl<'a> Measured<'a> {
             Durable::WithTheBoot => "set local synchronous_commit = off; commit",
         };
         let tidy = transaction.boot.connection.tidy();
-        let end = match record {
-            None => format!("commit; {tidy}"),
+        let record = match record {
+            None => String::new(),
             Some(record) => match transaction.boot.admitted(record).await {
-                // The host's own statements find PostgreSQL's functions and nobody else's.
-                Ok(record) => format!("{HOST_PATH}; {record}; {commit}; {tidy}"),
+                Ok(record) => format!("{record}; "),
                 Err(error) => return Err(transaction.broken(error)),
             },
         };
+        let fenced = !record.is_empty();
         let boot = transaction.boot;
+        // The host's own statements find PostgreSQL's functions and nobody else's.
+        let looked = transaction.looked();
+        let end = format!("{looked}{HOST_PATH}; {}; {record}{commit}; {tidy}", boot.questions.unharmed());
         let ended = boot.connection.send_ahead(end);
         // No transaction waits for the compiler.
         let next = next.filter(|next| boot.sandbox.is_ready(next));
         let begins = match next {
             Some(next) => {
                 let counts_from_nothing = boot.questions.are_prepared() && boot.connection.flushes();
-                Some(Begins::ahead(boot, next, record.is_some(), counts_from_nothing).await)
+                Some(Begins::ahead(boot, next, fenced, counts_from_nothing).await)
             }
             None => None,
         };
@@ -273,7 +295,8 @@ impl<'a> Measured<'a> {
                 Ok(transaction)
             }
             Err(error) => {
-                let error = ReportError::of_end(&error, "COMMIT", transaction.boot.host.shows_values);
+                let harmed = ReportError::of_harm(&error);
+                let error = harmed.unwrap_or_else(|| ReportError::of_end(&error, "COMMIT", transaction.boot.host.shows_values));
                 Err(transaction.broken(error))
             }
         }
@@ -281,10 +304,14 @@ impl<'a> Measured<'a> {
 
     /// Keeps what the block did for those after it, until the rehearsal's transaction is rolled back.
     pub(super) async fn keep(self) -> Result<Transaction<'a>, Broken<'a>> {
-        let transaction = self.transaction;
-        match transaction.boot.connection.send(&format!("release savepoint {REHEARSED}")).await {
+        let mut transaction = self.transaction;
+        let (looked, unharmed) = (transaction.looked(), transaction.boot.questions.unharmed());
+        match transaction.boot.connection.send(&format!("{looked}{unharmed}; release savepoint {REHEARSED}")).await {
             Ok(_) => Ok(transaction),
-            Err(error) => Err(transaction.broken(ReportError::of_host(&error, "RELEASE SAVEPOINT"))),
+            Err(error) => {
+                let harmed = ReportError::of_harm(&error);
+                Err(transaction.broken(harmed.unwrap_or_else(|| ReportError::of_host(&error, "RELEASE SAVEPOINT"))))
+            }
         }
     }
 
@@ -293,12 +320,28 @@ impl<'a> Measured<'a> {
         self.transaction.broken(error)
     }
 
+    /// Goes back from the look at post-conditions, for whoever goes on in the transaction.
+    pub(super) async fn looked(&mut self) -> Result<(), ReportError> {
+        match self.transaction.looked() {
+            "" => Ok(()),
+            looked => {
+                let back = self.transaction.boot.connection.send(looked).await;
+                back.map(drop).map_err(|error| ReportError::of_host(&error, "ROLLBACK TO SAVEPOINT"))
+            }
+        }
+    }
+
     pub(super) fn running(&mut self) -> &mut Running {
         &mut self.transaction.running
     }
 }
 
 impl<'a> Transaction<'a> {
+    /// What goes back from the look at post-conditions, if it stands there.
+    fn looked(&mut self) -> &'static str {
+        if std::mem::take(&mut self.looks) { LOOKED } else { "" }
+    }
+
     fn broken(self, error: ReportError) -> Broken<'a> {
         Broken { transaction: Box::new(self), error, effects: None }
     }

@@ -49,8 +49,6 @@ const PARTS: [(&str, &str); 4] = [
 pub(crate) struct Around {
     /// The parts and the settings, as a JSON list: one text is compared sooner than thirty.
     all: Option<String>,
-    /// The host's questions as they are prepared.
-    prepared: Option<String>,
 }
 
 /// What asks for it. Outside a transaction each statement has one of its own.
@@ -64,21 +62,13 @@ pub(crate) fn around_query(inside: bool) -> String {
 impl Around {
     pub(crate) fn read(sets: &ResultSets, place: usize) -> Around {
         let all = sets.set_from_end(place).first().and_then(|row| text(row, 0));
-        Around { all: all.map(str::to_owned), prepared: None }
-    }
-
-    /// With the host's questions as they are prepared: see [`PREPARED`](super::questions::PREPARED).
-    pub(crate) fn and_prepared(self, prepared: Option<String>) -> Around {
-        Around { prepared, ..self }
+        Around { all: all.map(str::to_owned) }
     }
 
     /// The first part that is another one now.
     pub(crate) fn changed(&self, now: &Around) -> Option<&'static str> {
         if self.all.is_some() && self == now {
             return None;
-        }
-        if self.all == now.all && self.prepared != now.prepared {
-            return Some("what the host has prepared");
         }
         let list = |around: &Around| -> Option<Vec<Option<String>>> { serde_json::from_str(around.all.as_deref()?).ok() };
         let place =

@@ -402,9 +402,10 @@ impl Connection {
     }
 
     /// Sends statements, and has `work` send its own behind them without waiting for their answer, which is taken meanwhile. If `work`
-    /// fails before there is one, it may be none.
+    /// fails before there is one, it may be none. `longer` is what those sent before may take.
     pub(crate) async fn send_before<T, E>(
         &self,
+        longer: Duration,
         statements: &str,
         work: impl Future<Output = Result<T, E>>,
     ) -> (Option<Result<super::ResultSets, tokio_postgres::Error>>, Result<T, E>) {
@@ -413,7 +414,7 @@ impl Connection {
             Self::leaves().await;
             work.await
         });
-        match futures_util::future::select(pin!(self.send(statements)), work).await {
+        match futures_util::future::select(pin!(self.within(PATIENCE + longer, statements)), work).await {
             Either::Left((answer, work)) => (Some(answer), work.await),
             Either::Right((Ok(done), answer)) => (Some(answer.await), Ok(done)),
             Either::Right((Err(error), answer)) => (answer.now_or_never(), Err(error)),

@@ -128,14 +128,18 @@ impl Questions {
         }
     }
 
-    /// What asks at the begin of a block's transaction what the host has prepared, if that is not known.
-    pub(crate) fn prepared(&self) -> &'static str {
-        if self.are_prepared() { "select" } else { PREPARED }
-    }
-
-    /// What is known of it, or was found.
-    pub(crate) fn all_prepared(&self, sets: &ResultSets, place: usize) -> Option<String> {
-        self.prepared.as_ref().map_or_else(|| read_prepared(sets, place), |prepared| prepared.all.clone())
+    /// Before COMMIT: fails with [`REPLACED`] if what is prepared is not the host's own any more, and with [`HOLDS`] if the session holds
+    /// an advisory lock. Both outlast a rollback to a savepoint. A block's post-conditions may have called what does so, after what the
+    /// block did was measured.
+    pub(crate) fn unharmed(&self) -> String {
+        let expected = self.prepared.as_ref().and_then(|prepared| prepared.all.as_deref());
+        let replaced = expected.map(|all| {
+            format!(
+                "select pg_catalog.sqrt((1 - 2 * (({PREPARED}) is distinct from {})::integer)::double precision); ",
+                literal(all)
+            )
+        });
+        format!("{}{HOLDS_NONE}", replaced.unwrap_or_default())
     }
 
     /// What is asked first about the objects that a block made. `defined` says whether it was to make any, `after` and `everywhere` see
@@ -167,10 +171,19 @@ fn execute(called: &str) -> String {
 /// Whether the questions that are prepared are the host's own: a block that hides DEALLOCATE and PREPARE in a function could put
 /// others in their place. This one is never prepared, and nobody chooses when the server says that something was prepared: who puts
 /// another in a place makes it later, and who takes one away makes them fewer.
-pub(crate) const PREPARED: &str = "select count(*)::text || ' ' || extract(epoch from max(prepare_time))::text
+const PREPARED: &str = "select count(*)::text || ' ' || extract(epoch from max(prepare_time))::text
      from pg_catalog.pg_prepared_statement() where name like 'plinth\\_%'";
 
+/// The SQLSTATE if they are not: there is no root of a negative number.
+pub(crate) const REPLACED: &str = "2201F";
+
+const HOLDS_NONE: &str = "select pg_catalog.ln((1 - exists (select from pg_catalog.pg_lock_status()
+     where locktype = 'advisory' and pid = pg_catalog.pg_backend_pid())::integer)::double precision)";
+
+/// The SQLSTATE if there is one: there is no logarithm of 0.
+pub(crate) const HOLDS: &str = "2201E";
+
 /// The answer to [`PREPARED`].
-pub(crate) fn read_prepared(sets: &ResultSets, place: usize) -> Option<String> {
+fn read_prepared(sets: &ResultSets, place: usize) -> Option<String> {
     sets.set_from_end(place).first().and_then(|row| text(row, 0)).map(str::to_owned)
 }

@@ -3,6 +3,7 @@
 use tokio_postgres::{Client, Error, SimpleQueryMessage, SimpleQueryRow};
 
 /// The rows of each statement of a string, in order; a statement without rows has an empty list.
+#[derive(Default)]
 pub(crate) struct ResultSets(Vec<Vec<SimpleQueryRow>>);
 
 impl ResultSets {
@@ -23,6 +24,12 @@ impl ResultSets {
     /// The same but for the first statement.
     pub(crate) fn without_first(mut self) -> ResultSets {
         self.0.drain(..self.0.len().min(1));
+        self
+    }
+
+    /// The same but for the last statements.
+    pub(crate) fn without_last(mut self, statements: usize) -> ResultSets {
+        self.0.truncate(self.0.len().saturating_sub(statements));
         self
     }
 

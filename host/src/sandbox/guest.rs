@@ -72,6 +72,7 @@ pub(super) struct Memory {
     refused: Option<String>,
     calls: u64,
     most_calls: u64,
+    may_call: bool,
 }
 
 impl Memory {
@@ -91,11 +92,21 @@ impl Memory {
             refused: None,
             calls: 0,
             most_calls: limits.calls,
+            may_call: true,
         }
+    }
+
+    /// Whether the guest may call the host: not while it is made, which may be before its transaction began.
+    pub(super) fn may_call(&mut self, may: bool) {
+        self.may_call = may;
     }
 
     /// The guest calls the host.
     fn called(&mut self) -> wasmtime::Result<()> {
+        if !self.may_call {
+            self.refused = Some("to call the host before it is called itself".to_owned());
+            return Err(wasmtime::Error::msg("too early for a call of the host"));
+        }
         self.calls += 1;
         if self.calls <= self.most_calls {
             return Ok(());

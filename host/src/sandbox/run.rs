@@ -83,6 +83,7 @@ impl Sandbox {
             kind: block.kind,
             interface,
             instance: None,
+            broken: None,
             started: None,
             wall,
             cpu: limits.cpu,
@@ -99,6 +100,8 @@ pub(crate) struct Running {
     kind: Kind,
     interface: Option<String>,
     instance: Option<Instance>,
+    /// Why there is none.
+    broken: Option<wasmtime::Error>,
     /// When it was called first: it may have been made ready long before.
     started: Option<Instant>,
     wall: Duration,
@@ -215,19 +218,35 @@ impl Running {
         }
     }
 
+    /// Makes its instance, as the first call does otherwise; what is wrong with it is told there. A component may run code of its own
+    /// for that, which calls nothing of the host.
+    pub(crate) async fn instantiate(&mut self) {
+        if let Err(error) = self.made().await {
+            self.broken = Some(error);
+        }
+    }
+
+    async fn made(&mut self) -> wasmtime::Result<Instance> {
+        if let Some(error) = self.broken.take() {
+            return Err(error);
+        }
+        if let Some(instance) = self.instance {
+            return Ok(instance);
+        }
+        let guest = self.store.data_mut();
+        guest.clock.enter();
+        guest.memory.may_call(false);
+        let instance = self.sandbox.linker().instantiate_async(&mut self.store, &self.component).await?;
+        self.store.data_mut().memory.may_call(true);
+        Ok(*self.instance.insert(instance))
+    }
+
     async fn enter<P, T>(&mut self, export: &str, params: P) -> wasmtime::Result<Result<T, Failure>>
     where
         P: ComponentNamedList + Lower + Send + Sync + 'static,
         Result<T, Failure>: ComponentType + Lift + Send + Sync + 'static,
     {
-        let instance = match self.instance {
-            Some(instance) => instance,
-            None => {
-                self.store.data_mut().clock.enter();
-                let instance = self.sandbox.linker().instantiate_async(&mut self.store, &self.component).await?;
-                *self.instance.insert(instance)
-            }
-        };
+        let instance = self.made().await?;
         self.store.data_mut().clock.enter();
         let interface = self.interface.as_deref().unwrap_or_default();
         let missing = || wasmtime::Error::msg(format!("it does not export {interface}.{export}"));

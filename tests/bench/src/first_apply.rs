@@ -2,6 +2,7 @@
 
 use crate::{
     Bench,
+    far::Far,
     folders::{Folders, Migration},
     numbers::{All, Figure, Goal, Rounds, Spread},
     subjects::{self, From, Socket, boot},
@@ -32,19 +33,7 @@ pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
     let begin = Instant::now();
     let bundle = folders.bundle(true).await?;
     let compiling = begin.elapsed();
-    let mut rounds = Rounds::default();
-    let counted = bench.arguments.few();
-    for round in 0..=counted {
-        eprintln!("  round {round} of {counted} …");
-        for place in 0..ALL.len() {
-            let name = ALL[(round + place) % ALL.len()];
-            let took = fresh(bench, async |database| once(name, bench, database, &folders, &bundle).await).await?;
-            // The first warms up.
-            if round > 0 {
-                rounds.add(name, took.as_secs_f64() * 1e3);
-            }
-        }
-    }
+    let rounds = compared(bench, &bench.socket, &ALL, &folders, &bundle).await?;
     let spread = |name| rounds.spread(name).context("no rounds");
     let plinth = spread(PLINTH)?;
     for name in [FLOOR, ONE_STRING, NOT_WAITING, SQLX, REFINERY] {
@@ -59,7 +48,46 @@ pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
         let what = format!("first apply of {count}, {what}");
         all.figures.push(Figure::new(2, what, "s", Spread::once(took.as_secs_f64())));
     }
+    far_away(bench, all).await
+}
+
+/// How long a message takes to a server that is not on this machine, one way: a millisecond there and back, as between two zones of a region.
+const WAY: Duration = Duration::from_micros(500);
+/// How many blocks are applied there.
+const FAR: usize = 200;
+
+/// The same where round trips are what takes time.
+async fn far_away(bench: &Bench, all: &mut All) -> Result<()> {
+    let count = FAR.min(bench.arguments.first_apply);
+    eprintln!("  {count} blocks, the server a millisecond away …");
+    let folders = Folders::write(count, &bench.component)?;
+    let bundle = folders.bundle(true).await?;
+    let far = Far::start(&bench.socket, WAY)?;
+    let rounds = compared(bench, &far.socket(), &[FLOOR, ONE_STRING, SQLX, REFINERY, PLINTH], &folders, &bundle).await?;
+    let spread = |name| rounds.spread(name).context("no rounds");
+    for name in [FLOOR, ONE_STRING, SQLX, REFINERY] {
+        let what = format!("first apply of {count}, precompiled, the server a millisecond away");
+        all.figures.push(Figure::time(2, what, spread(PLINTH)?).against(name, spread(name)?));
+    }
     Ok(())
+}
+
+/// Subjects that take turns, each on an empty database.
+async fn compared(bench: &Bench, socket: &Socket, names: &[&'static str], folders: &Folders, bundle: &From) -> Result<Rounds> {
+    let mut rounds = Rounds::default();
+    let counted = bench.arguments.few();
+    for round in 0..=counted {
+        eprintln!("  round {round} of {counted} …");
+        for place in 0..names.len() {
+            let name = names[(round + place) % names.len()];
+            let took = fresh(bench, async |database| once(name, socket, database, folders, bundle).await).await?;
+            // The first warms up.
+            if round > 0 {
+                rounds.add(name, took.as_secs_f64() * 1e3);
+            }
+        }
+    }
+    Ok(rounds)
 }
 
 /// Something on an empty database that is gone afterwards.
@@ -74,8 +102,7 @@ pub async fn fresh<T>(bench: &Bench, work: impl AsyncFnOnce(&str) -> Result<T>) 
 }
 
 /// From after connecting.
-async fn once(name: &str, bench: &Bench, database: &str, folders: &Folders, bundle: &From) -> Result<Duration> {
-    let socket = &bench.socket;
+async fn once(name: &str, socket: &Socket, database: &str, folders: &Folders, bundle: &From) -> Result<Duration> {
     Ok(match name {
         FLOOR => floor(socket, database, folders.count).await?,
         ONE_STRING => one_string(socket, database, folders.count, "on").await?,

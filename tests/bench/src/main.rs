@@ -11,6 +11,7 @@ mod block;
 mod boots;
 mod bulk;
 mod child;
+mod far;
 mod first_apply;
 mod folders;
 mod growth;

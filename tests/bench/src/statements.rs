@@ -1,6 +1,7 @@
 //! Lists of statements that run both in a block and natively.
 
 use anyhow::{Context, Result, ensure};
+use futures_util::future::try_join_all;
 use tokio_postgres::{
     Client,
     types::{ToSql, Type},
@@ -39,6 +40,8 @@ pub struct List {
 pub enum Native {
     /// `client.execute(&str, …)`, as most people write it: prepared each time, so two round trips.
     Prepared,
+    /// `execute_typed`, all of them on their way at once, by who takes the trouble.
+    AtOnce,
     /// `execute_typed`: one round trip, for those who name the parameters' types.
     Typed,
 }
@@ -69,16 +72,28 @@ impl List {
     /// In one transaction with a row for a ledger, as a tool does that runs somebody's SQL.
     pub async fn run(&self, client: &Client, native: Native) -> Result<()> {
         client.batch_execute("begin").await?;
+        if native == Native::AtOnce {
+            try_join_all(self.statements.iter().map(|Statement { text, params }| async move {
+                let typed: Vec<_> = params.iter().map(Param::typed).collect();
+                client.execute_typed(text, &typed).await.with_context(|| text.clone())
+            }))
+            .await?;
+            return Self::end(client).await;
+        }
         for Statement { text, params } in &self.statements {
             let typed: Vec<_> = params.iter().map(Param::typed).collect();
             match native {
-                Native::Typed => drop(client.execute_typed(text, &typed).await.with_context(|| text.clone())?),
+                Native::AtOnce | Native::Typed => drop(client.execute_typed(text, &typed).await.with_context(|| text.clone())?),
                 Native::Prepared => {
                     let params: Vec<_> = typed.into_iter().map(|(param, _)| param).collect();
                     client.execute(text, &params).await.with_context(|| text.clone())?;
                 }
             }
         }
+        Self::end(client).await
+    }
+
+    async fn end(client: &Client) -> Result<()> {
         let insert = "insert into bench_ledger (description, checksum, execution_time) values ($1, $2, $3)";
         let checksum: &[u8] = &[7; 32];
         let rows =

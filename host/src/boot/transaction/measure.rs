@@ -2,66 +2,103 @@
 
 use super::{Broken, Measured, Transaction};
 use crate::{
-    boot::{Boot, provides::provided},
+    boot::provides::provided,
     database::{
         ResultSets,
         around::Around,
         effects::Effects,
         objects::{Objects, Question},
-        questions::{PREPARED, read_prepared},
         touched::Touched,
     },
     report::{ErrorClass, ReportError},
 };
 use plinth_manifest::{Kind, TableName};
+use tokio_postgres::error::SqlState;
 
-impl<'a> Transaction<'a> {
-    /// Measures, with something that is to be sent before.
-    pub(super) async fn measure(mut self, before: &str) -> Result<(Measured<'a>, ResultSets), Broken<'a>> {
-        let ledger = &self.boot.record.ledger.schema;
-        // The look at what it provides comes last: its own locks are none of the block's.
-        let provides = provided(&self.component.manifest);
-        let questions = &self.boot.questions;
-        let looks = questions.look(&provides);
+/// What is asked to know what a block did, and how its answer is read.
+pub(super) struct Measure {
+    pub(super) ask: String,
+    question: Question,
+    /// What it declares that may do more than most.
+    everywhere: bool,
+    /// How many statements look at what it provides.
+    provides: usize,
+}
+
+impl Measure {
+    /// For a block that did its work. `before` is asked before it, if there is anything.
+    pub(super) fn new(transaction: &mut Transaction<'_>, before: Option<&str>) -> Measure {
         // What has to say more than most may do more than most.
-        let everywhere = !self.component.manifest.allow.is_empty();
+        let everywhere = !transaction.component.manifest.allow.is_empty();
+        let questions = &transaction.boot.questions;
         // Whether it made any at all is the cheaper question, for what only works on rows.
-        let question = questions.first(self.running.session().defined(), self.after, everywhere);
+        let question = questions.first(transaction.running.session().defined(), transaction.after, everywhere);
+        // The look at what it provides comes last: its own locks are none of the block's.
+        let looks = questions.look(&provided(&transaction.component.manifest));
         // What a block puts off to COMMIT is its doing too, and is not to see the text of what the host sends with COMMIT.
         let ask = format!(
-            "{before}; set constraints all immediate; {}; {PREPARED}; {}; {}; {}",
+            "{}set constraints all immediate; {}; {}; {}{}",
+            before.map(|before| format!("{before}; ")).unwrap_or_default(),
             questions.around(),
             questions.touched(),
             questions.objects(question),
-            looks.join("; ")
+            looks.iter().map(|look| format!("; {look}")).collect::<String>()
         );
-        let mut sets = match self.boot.connection.send(&ask).await {
-            Ok(sets) => sets,
-            Err(error) => {
-                let deferred = error.code().is_some_and(|code| code.code().starts_with("23"));
-                let doing =
-                    if deferred { "what was put off to the block's end" } else { "what the block did cannot be measured" };
-                let error = ReportError::of_end(&error, doing, self.boot.host.shows_values);
-                return Err(self.broken(error));
-            }
+        Measure { ask, question, everywhere, provides: looks.len() }
+    }
+
+    /// Where what was asked before it stands, from the end.
+    pub(super) fn before(&self) -> usize {
+        4 + self.provides
+    }
+}
+
+impl<'a> Transaction<'a> {
+    /// That it cannot be known what a block did.
+    pub(super) fn unmeasured(self, error: &tokio_postgres::Error) -> Broken<'a> {
+        let doing = match error.code().map(SqlState::code) {
+            Some(code) if code.starts_with("23") => "what was put off to the block's end",
+            Some("25P02") => "the block left its transaction unusable",
+            _ => "what the block did cannot be measured",
         };
-        let existing = provides.read_all(&sets.take_last(looks.len()));
+        let error = ReportError::of_end(error, doing, self.boot.host.shows_values);
+        self.broken(error)
+    }
+
+    /// Reads what the block did, and holds it against its manifest.
+    pub(super) async fn measured(mut self, measure: &Measure, mut sets: ResultSets) -> Result<Measured<'a>, Broken<'a>> {
+        let ledger = &self.boot.record.ledger.schema;
+        let existing = provided(&self.component.manifest).read_all(&sets.take_last(measure.provides));
         let touched = Touched::read(&sets, 1);
-        let now = Around::read(&sets, 3).and_prepared(read_prepared(&sets, 2));
-        if let Some(error) = ReportError::of_around(&self.around, &now, &touched, ledger) {
+        if let Some(error) = ReportError::of_around(&self.around, &Around::read(&sets, 2), &touched, ledger) {
             return Err(self.broken(error));
         }
         let rows = touched.counters().since(self.running.session().counters());
-        let objects = match made(self.boot, self.after, everywhere, question.read(&sets, 0)).await {
+        let objects = match self.made(measure, &sets).await {
             Ok(objects) => objects,
-            Err(error) => return Err(self.broken(ReportError::of_host(&error, "what the block did cannot be measured"))),
+            Err(error) => return Err(self.unmeasured(&error)),
         };
         let youngest = objects.youngest().max(self.after);
         let effects = Effects { rows, locks: touched.locks(ledger), objects: objects.changes(ledger), youngest };
         match self.forbidden(&effects).or_else(|| ReportError::of_provides(&self.component.manifest, &existing)) {
             Some(error) => Err(Broken { effects: Some(effects), ..self.broken(error) }),
-            None => Ok((Measured { effects, transaction: self }, sets)),
+            None => Ok(Measured { effects, transaction: self }),
         }
+    }
+
+    /// The objects that it made. If what was seen is not enough to know, everything is asked.
+    async fn made(&mut self, measure: &Measure, sets: &ResultSets) -> Result<Objects, tokio_postgres::Error> {
+        if let Some(seen) = measure.question.read(sets, 0) {
+            return Ok(seen);
+        }
+        for everywhere in [measure.everywhere, true] {
+            let question = Question::All { after: self.after, everywhere };
+            let ask = format!("{}{}", self.looked(), self.boot.questions.objects(question));
+            if let Some(objects) = question.read(&self.boot.connection.send(&ask).await?, 0) {
+                return Ok(objects);
+            }
+        }
+        Ok(Objects::default())
     }
 
     /// What the block did that its manifest or its budget does not allow.
@@ -104,23 +141,4 @@ impl<'a> Transaction<'a> {
             _ => None,
         }
     }
-}
-
-/// The objects that a transaction made, if what was seen is not enough to know.
-async fn made(
-    boot: &Boot<'_>,
-    after: Option<u64>,
-    everywhere: bool,
-    seen: Option<Objects>,
-) -> Result<Objects, tokio_postgres::Error> {
-    if let Some(seen) = seen {
-        return Ok(seen);
-    }
-    for everywhere in [everywhere, true] {
-        let question = Question::All { after, everywhere };
-        if let Some(objects) = question.read(&boot.connection.send(&boot.questions.objects(question)).await?, 0) {
-            return Ok(objects);
-        }
-    }
-    Ok(Objects::default())
 }

@@ -117,6 +117,11 @@ impl Session {
         }
     }
 
+    /// Whether there is anything that the block sent and that was not answered yet.
+    pub(crate) fn is_underway(&self) -> bool {
+        self.underway.runs().is_some()
+    }
+
     /// What failed in the block's work, if that is known by now. None of its post-conditions.
     pub(crate) fn failed_at_work(&self) -> Option<&FailedStatement> {
         let sent = self.asking.verifies.map_or(self.statements, |(sent, _)| sent);

@@ -134,12 +134,9 @@ impl Questions {
     pub(crate) fn unharmed(&self) -> String {
         let expected = self.prepared.as_ref().and_then(|prepared| prepared.all.as_deref());
         let replaced = expected.map(|all| {
-            format!(
-                "select pg_catalog.sqrt((1 - 2 * (({PREPARED}) is distinct from {})::integer)::double precision); ",
-                literal(all)
-            )
+            format!(", pg_catalog.sqrt((1 - 2 * (({PREPARED}) is distinct from {})::integer)::double precision)", literal(all))
         });
-        format!("{}{HOLDS_NONE}", replaced.unwrap_or_default())
+        format!("select {HOLDS_NONE}{}", replaced.unwrap_or_default())
     }
 
     /// What is asked first about the objects that a block made. `defined` says whether it was to make any, `after` and `everywhere` see
@@ -177,7 +174,7 @@ const PREPARED: &str = "select count(*)::text || ' ' || extract(epoch from max(p
 /// The SQLSTATE if they are not: there is no root of a negative number.
 pub(crate) const REPLACED: &str = "2201F";
 
-const HOLDS_NONE: &str = "select pg_catalog.ln((1 - exists (select from pg_catalog.pg_lock_status()
+const HOLDS_NONE: &str = "pg_catalog.ln((1 - exists (select from pg_catalog.pg_lock_status()
      where locktype = 'advisory' and pid = pg_catalog.pg_backend_pid())::integer)::double precision)";
 
 /// The SQLSTATE if there is one: there is no logarithm of 0.

@@ -231,6 +231,23 @@ async fn case_14_a_backfill_that_stops_after_one_batch_is_found_by_its_post_cond
 }
 
 #[tokio::test]
+async fn a_batch_is_committed_only_when_what_it_sent_is_done() {
+    let database = with_large(200).await;
+    let check = "alter table large add constraint not_120 check (id <> 120 or n = 0)";
+    database.client().await.batch_execute(check).await.unwrap();
+    let host = database.host().folder(guests(&["fills_sends"]).keep());
+    let report = failed(host.boot().await);
+    let error = report.block("fills_sends").unwrap().error.clone().unwrap();
+    // Of its own batch, and not of one that came after.
+    assert_eq!((error.sqlstate.as_deref(), error.statement), (Some("23514"), Some(2)), "{error:?}");
+    assert!(error.sql.unwrap().starts_with("update large") && error.hint.unwrap().contains("2 batches are committed and stay"));
+    assert_eq!(database.text("select count(*) || ' ' || max(id) from large where n = 1").await.as_deref(), Some("100 100"));
+    database.client().await.batch_execute("alter table large drop constraint not_120").await.unwrap();
+    assert_eq!(host.boot().await.unwrap().block("fills_sends").unwrap().rows["public.large"].updated, 200);
+    every_row_was_counted_once(&database).await;
+}
+
+#[tokio::test]
 async fn a_backfill_that_puts_the_rest_off_keeps_what_was_committed_and_goes_on_from_there() {
     let database = with_large(100).await;
     let host = database.host().folder(guests(&["fills_defers"]).keep());

@@ -2,13 +2,7 @@
 
 use crate::{
     contract::{Check, DatabaseError, Error},
-    database::{
-        around::Around,
-        discreet::discreet,
-        questions::{HOLDS, REPLACED},
-        session::FailedStatement,
-        touched::Touched,
-    },
+    database::{around::Around, discreet::discreet, questions::REPLACED, session::FailedStatement, touched::Touched},
     ledger::FENCED,
     report::{ErrorClass, ReportError, shown, shown_name},
     sandbox::BlockError,
@@ -116,16 +110,10 @@ impl ReportError {
         changed.or_else(|| touched.reach(ledger).map(str::to_owned)).map(|message| ReportError::new(ErrorClass::Effects, message))
     }
 
-    /// What a block left in the session, found by [`Questions::unharmed`]; none if it is something else.
+    /// That a block replaced what the host has prepared, found by `Questions::unharmed`; none if it is something else.
     pub(super) fn of_harm(error: &tokio_postgres::Error) -> Option<ReportError> {
-        let message = match error.code()?.code() {
-            REPLACED => {
-                "the block changed what belongs to the host: what the host has prepared is not as it was before the block"
-            }
-            HOLDS => "the block holds an advisory lock",
-            _ => return None,
-        };
-        Some(ReportError::new(ErrorClass::Effects, message))
+        let message = "the block changed what belongs to the host: what the host has prepared is not as it was before the block";
+        (error.code()?.code() == REPLACED).then(|| ReportError::new(ErrorClass::Effects, message))
     }
 
     /// Post-conditions that do not hold; none if all do.

@@ -128,15 +128,17 @@ impl Questions {
         }
     }
 
-    /// Before COMMIT: fails with [`REPLACED`] if what is prepared is not the host's own any more, and with [`HOLDS`] if the session holds
-    /// an advisory lock. Both outlast a rollback to a savepoint. A block's post-conditions may have called what does so, after what the
-    /// block did was measured.
+    /// Before COMMIT: fails with [`REPLACED`] if what is prepared is not the host's own any more. A block's post-conditions may have called
+    /// what replaces it, after what the block did was measured, and a rollback to a savepoint leaves it.
     pub(crate) fn unharmed(&self) -> String {
         let expected = self.prepared.as_ref().and_then(|prepared| prepared.all.as_deref());
-        let replaced = expected.map(|all| {
-            format!(", pg_catalog.sqrt((1 - 2 * (({PREPARED}) is distinct from {})::integer)::double precision)", literal(all))
-        });
-        format!("select {HOLDS_NONE}{}", replaced.unwrap_or_default())
+        let compared = |all| {
+            format!(
+                "select pg_catalog.sqrt((1 - 2 * (({PREPARED}) is distinct from {})::integer)::double precision)",
+                literal(all)
+            )
+        };
+        expected.map_or_else(|| "select".to_owned(), compared)
     }
 
     /// What is asked first about the objects that a block made. `defined` says whether it was to make any, `after` and `everywhere` see
@@ -173,12 +175,6 @@ const PREPARED: &str = "select count(*)::text || ' ' || extract(epoch from max(p
 
 /// The SQLSTATE if they are not: there is no root of a negative number.
 pub(crate) const REPLACED: &str = "2201F";
-
-const HOLDS_NONE: &str = "pg_catalog.ln((1 - exists (select from pg_catalog.pg_lock_status()
-     where locktype = 'advisory' and pid = pg_catalog.pg_backend_pid())::integer)::double precision)";
-
-/// The SQLSTATE if there is one: there is no logarithm of 0.
-pub(crate) const HOLDS: &str = "2201E";
 
 /// The answer to [`PREPARED`].
 fn read_prepared(sets: &ResultSets, place: usize) -> Option<String> {

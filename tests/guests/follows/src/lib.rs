@@ -15,6 +15,7 @@ struct Follows;
 type Step = (String, String);
 
 /// Runs steps up to the end of a sub-step, and returns those behind it.
+#[expect(clippy::panic, reason = "it is a step like any other")]
 fn follow<'a>(db: &Db, mut steps: &'a [Step]) -> Result<&'a [Step]> {
     while let Some(((what, statement), rest)) = steps.split_first() {
         steps = rest;

@@ -212,6 +212,13 @@ async fn post_conditions_leave_nothing_behind_that_outlasts_their_savepoint() {
     }
 }
 
+#[tokio::test]
+async fn a_look_that_is_refused_is_named() {
+    let database = with_program(&[("send", "select pg_sleep(0.2)"), ("look", "commit")]).await;
+    let (block, _) = follow(&database).await;
+    assert_eq!(failed(&block), (Some(3), Some("commit"), None));
+}
+
 /// What is put off to the block's end comes before its post-conditions are looked at.
 #[tokio::test]
 async fn what_is_put_off_to_the_end_fails_the_block_before_anything_is_looked_at() {

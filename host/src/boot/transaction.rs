@@ -203,7 +203,8 @@ impl<'a> Worked<'a> {
         match verified {
             // What runs is nothing that it sent.
             Err(error) if sets.count() == 0 && !self.0.running.session().is_underway() => {
-                Err(self.0.broken(ReportError::of_block(&error, None, None)))
+                let failed = self.0.running.failed();
+                Err(self.0.broken(ReportError::of_block(&error, failed, None)))
             }
             Err(error) => Err(self.0.broken_by(&error)),
             // Nothing else would notice that it says too early that it is done.

@@ -126,9 +126,9 @@ async fn a_batch_that_somebody_waits_for_lets_them_through_and_the_next_is_small
     let host = database.host().folder(guests(&["fills"]).keep());
     let mut events = host.events();
     let booting = tokio::spawn(async move { host.boot().await });
-    let works =
-        "select exists (select from pg_locks where relation = 'large'::regclass and mode = 'RowExclusiveLock' and granted)";
-    until(&database.url, works).await;
+    // It is in the trigger, so it has changed its rows: the table's lock is taken when the statement is prepared, which is earlier.
+    let sleeps = "select exists (select from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep')";
+    until(&database.url, sleeps).await;
     let waiter = database.client().await;
     // Without the trigger, which would wait for a session that waits for this one.
     waiter.batch_execute("set session_replication_role = replica; update large set n = n where id = 1").await.unwrap();

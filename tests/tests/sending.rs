@@ -158,7 +158,7 @@ async fn a_block_that_takes_too_long_names_the_statement_that_runs() {
     let program = [("send", "insert into t (id) values (1)"), ("send", sleeps), ("send", "insert into t (id) values (2)")];
     for behind in [&[][..], &[("query", "select 2")], &[("look", "select true")]] {
         let database = with_program(&[&program[..], behind].concat()).await;
-        let report = boot(&database, Limits { wall: Duration::from_millis(500), ..Limits::default() }).await;
+        let report = boot(&database, Limits { wall: Duration::from_millis(1500), ..Limits::default() }).await;
         let error = report.block("follows").unwrap().error.clone().unwrap();
         assert_eq!(error.class, ErrorClass::Budget, "{error:?}");
         assert_eq!((error.statement, error.sql.as_deref()), (Some(3), Some(sleeps)), "{behind:?}");

@@ -237,6 +237,19 @@ async fn what_is_put_off_to_the_end_fails_the_block_before_anything_is_looked_at
     assert_eq!(error.sqlstate.as_deref(), Some("23503"));
 }
 
+/// A block that only ever sends is not let go on for long behind a failure.
+#[tokio::test]
+async fn what_failed_is_heard_before_much_more_is_sent() {
+    let statements: Vec<String> = (1000..2000).map(|number| format!("insert into t (id) values ({number})")).collect();
+    let mut program = vec![("send", DUPLICATE)];
+    program.extend(statements.iter().map(|statement| ("send", statement.as_str())));
+    let database = with_program(&program).await;
+    let (block, _) = follow(&database).await;
+    assert_eq!(failed(&block), (Some(2), Some(DUPLICATE), Some("23505")));
+    // The first reads the program, sixty-four are on their way at once, and one more hears of it.
+    assert_eq!(block.statements, 66);
+}
+
 #[tokio::test]
 async fn a_rehearsal_watches_each_statement_that_is_sent() {
     let program = [("send", "insert into t (id) values (1), (2)"), ("send", "create table made (id int)")];

@@ -13,6 +13,10 @@ const SQL: usize = 2_000;
 /// The most of a message that a report shows, in bytes.
 const MESSAGE: usize = 4_000;
 
+fn not_as_before(what: &str) -> String {
+    format!("the block changed what belongs to the host: {what} is not as it was before the block")
+}
+
 impl ReportError {
     pub(super) fn new(class: ErrorClass, message: impl Into<String>) -> ReportError {
         ReportError { class, message: shown(&message.into(), MESSAGE), ..ReportError::default() }
@@ -104,16 +108,14 @@ impl ReportError {
 
     /// What a block left otherwise than it was, or reached for.
     pub(super) fn of_around(before: &Around, after: &Around, touched: &Touched, ledger: &str) -> Option<ReportError> {
-        let changed = before
-            .changed(after)
-            .map(|what| format!("the block changed what belongs to the host: {what} is not as it was before the block"));
+        let changed = before.changed(after).map(not_as_before);
         changed.or_else(|| touched.reach(ledger).map(str::to_owned)).map(|message| ReportError::new(ErrorClass::Effects, message))
     }
 
     /// That a block replaced what the host has prepared, found by `Questions::unharmed`; none if it is something else.
     pub(super) fn of_harm(error: &tokio_postgres::Error) -> Option<ReportError> {
-        let message = "the block changed what belongs to the host: what the host has prepared is not as it was before the block";
-        (error.code()?.code() == REPLACED).then(|| ReportError::new(ErrorClass::Effects, message))
+        let replaced = error.code()?.code() == REPLACED;
+        replaced.then(|| ReportError::new(ErrorClass::Effects, not_as_before("what the host has prepared")))
     }
 
     /// Post-conditions that do not hold; none if all do.

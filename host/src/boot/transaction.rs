@@ -196,7 +196,11 @@ impl<'a> Worked<'a> {
             return Err(self.0.broken(ReportError::of_statement(&failed)));
         }
         let sets = match asked {
-            Some(Ok(sets)) => sets.without_last(2),
+            Some(Ok(mut sets)) => {
+                // Of going there, nothing is to be read.
+                sets.take_last(2);
+                sets
+            }
             Some(Err(error)) => return Err(self.0.unmeasured(&error)),
             None => ResultSets::default(),
         };

@@ -27,12 +27,6 @@ impl ResultSets {
         self
     }
 
-    /// The same but for the last statements.
-    pub(crate) fn without_last(mut self, statements: usize) -> ResultSets {
-        self.0.truncate(self.0.len().saturating_sub(statements));
-        self
-    }
-
     /// The rows of the statement at a place, counted from the last one: 0 is the last.
     pub(crate) fn set_from_end(&self, place: usize) -> &[SimpleQueryRow] {
         self.0.iter().rev().nth(place).map_or(&[], Vec::as_slice)

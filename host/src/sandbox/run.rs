@@ -131,7 +131,7 @@ impl Running {
     pub(crate) async fn step(&mut self, cursor: Option<&str>, rows: u64) -> Result<Stepped, BlockError> {
         let params = (cursor.map(str::to_owned), Batch { rows, extra: Vec::new() });
         let stepped = self.call::<_, ContractStepped>("step", params).await?;
-        self.end().await?;
+        self.catch_up().await?;
         match stepped {
             ContractStepped::More(position) if position.cursor.len() > CURSOR || position.cursor.contains('\0') => {
                 let found =
@@ -157,14 +157,14 @@ impl Running {
     /// The block's post-conditions.
     pub(crate) async fn verify(&mut self) -> Result<Vec<Check>, BlockError> {
         let checks = self.call::<(), Vec<Check>>("verify", ()).await?;
-        self.end().await?;
+        self.catch_up().await?;
         Ok(checks)
     }
 
     /// Waits for what the block sent. That it failed is the session's to tell.
-    async fn end(&mut self) -> Result<(), BlockError> {
+    async fn catch_up(&mut self) -> Result<(), BlockError> {
         let (left, wall) = (self.left(), self.wall);
-        tokio::time::timeout(left, self.store.data_mut().session.end()).await.map_err(|_| BlockError::Timeout(wall))
+        tokio::time::timeout(left, self.store.data_mut().session.catch_up_unheard()).await.map_err(|_| BlockError::Timeout(wall))
     }
 
     /// How long it may take from now on.

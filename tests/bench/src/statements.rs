@@ -72,20 +72,20 @@ impl List {
     /// In one transaction with a row for a ledger, as a tool does that runs somebody's SQL.
     pub async fn run(&self, client: &Client, native: Native) -> Result<()> {
         client.batch_execute("begin").await?;
-        if native == Native::AtOnce {
-            try_join_all(self.statements.iter().map(|Statement { text, params }| async move {
-                let typed: Vec<_> = params.iter().map(Param::typed).collect();
-                client.execute_typed(text, &typed).await.with_context(|| text.clone())
-            }))
-            .await?;
-            return Self::end(client).await;
-        }
-        for Statement { text, params } in &self.statements {
-            let typed: Vec<_> = params.iter().map(Param::typed).collect();
-            match native {
-                Native::AtOnce | Native::Typed => drop(client.execute_typed(text, &typed).await.with_context(|| text.clone())?),
-                Native::Prepared => {
-                    let params: Vec<_> = typed.into_iter().map(|(param, _)| param).collect();
+        let typed = async |Statement { text, params }: &Statement| {
+            let params: Vec<_> = params.iter().map(Param::typed).collect();
+            client.execute_typed(text, &params).await.with_context(|| text.clone())
+        };
+        match native {
+            Native::AtOnce => drop(try_join_all(self.statements.iter().map(typed)).await?),
+            Native::Typed => {
+                for statement in &self.statements {
+                    typed(statement).await?;
+                }
+            }
+            Native::Prepared => {
+                for Statement { text, params } in &self.statements {
+                    let params: Vec<_> = params.iter().map(|param| param.typed().0).collect();
                     client.execute(text, &params).await.with_context(|| text.clone())?;
                 }
             }

@@ -87,7 +87,7 @@ impl Session {
     }
 
     /// The same once the block has returned, so that it does not hear of a failure.
-    pub(crate) async fn end(&mut self) {
+    pub(crate) async fn catch_up_unheard(&mut self) {
         let heard = self.failed.is_some();
         if self.catch_up().await.is_err()
             && let Some(failed) = &mut self.failed

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Part {
     Boots,
+    Deploy,
     FirstApply,
     Block,
     Rules,
@@ -19,8 +20,9 @@ pub enum Part {
 }
 
 impl Part {
-    pub const ALL: [Part; 9] = [
+    pub const ALL: [Part; 10] = [
         Part::Boots,
+        Part::Deploy,
         Part::FirstApply,
         Part::Block,
         Part::Rules,
@@ -34,6 +36,7 @@ impl Part {
     pub fn name(self) -> &'static str {
         match self {
             Part::Boots => "boots",
+            Part::Deploy => "deploy",
             Part::FirstApply => "first-apply",
             Part::Block => "block",
             Part::Rules => "rules",

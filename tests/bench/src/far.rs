@@ -11,6 +11,9 @@ use std::{
 };
 use tempfile::TempDir;
 
+/// How long a message takes to a server that is not on this machine, one way: a millisecond there and back, as between two zones of a region.
+pub const WAY: Duration = Duration::from_micros(500);
+
 pub struct Far(TempDir);
 
 impl Far {

@@ -2,7 +2,7 @@
 
 use crate::{
     Bench,
-    far::Far,
+    far::{Far, WAY},
     folders::{Folders, Migration},
     numbers::{All, Figure, Goal, Rounds, Spread},
     subjects::{self, From, Socket, boot},
@@ -51,8 +51,6 @@ pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
     far_away(bench, all).await
 }
 
-/// How long a message takes to a server that is not on this machine, one way: a millisecond there and back, as between two zones of a region.
-const WAY: Duration = Duration::from_micros(500);
 /// How many blocks are applied there.
 const FAR: usize = 200;
 

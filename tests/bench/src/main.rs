@@ -1,7 +1,7 @@
 //! What a boot costs: Plinth beside the least that the database needs and beside its peers, in the same run. Nothing is asserted:
 //! ratios are printed, with what is to be reached.
 //!
-//!     plinth-bench [--only-part boots,first-apply,block,rules,bulk,replicas,memory,growth,instructions] [--json FILE] [--readme] [--rounds N]
+//!     plinth-bench [--only-part boots,deploy,first-apply,block,rules,bulk,replicas,memory,growth,instructions] [--json FILE] [--readme] [--rounds N]
 //!                  [--sizes 10,100,1000,10000] [--only plinth,sqlx] [--first-apply N] [--bulk ROWS] [--replicas N] [--plots DIR] [--no-fsync]
 //!
 //! `--readme` writes the tables into README.md and docs/PERFORMANCE.md and draws docs/growth-*.svg.
@@ -11,6 +11,7 @@ mod block;
 mod boots;
 mod bulk;
 mod child;
+mod deploy;
 mod far;
 mod first_apply;
 mod folders;
@@ -91,6 +92,7 @@ async fn main() -> Result<()> {
 async fn measure(part: Part, bench: &Bench, all: &mut All) -> Result<()> {
     match part {
         Part::Boots => boots::measure(bench, all).await,
+        Part::Deploy => deploy::measure(bench, all).await,
         Part::FirstApply => first_apply::measure(bench, all).await,
         Part::Block => block::measure(bench, all).await,
         Part::Rules => rules::measure(bench, all).await,

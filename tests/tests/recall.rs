@@ -118,6 +118,29 @@ async fn an_answer_that_has_grown_beyond_all_limits_is_the_rules_failure_and_cos
 }
 
 #[tokio::test]
+async fn an_asking_that_costs_the_connection_is_not_tried_again_in_the_same_boot() {
+    let database = asking(&[("asks", "select looked()"), ("asks_after", ROWS)]).await;
+    let client = database.client().await;
+    client.batch_execute("create function looked() returns text language sql as $$ select 'x' $$").await.unwrap();
+    let folder = guests(&["asks", "asks_after"]);
+    boot(database.host(), folder.path()).await;
+    assert!(boot(database.host(), folder.path()).await.0.blocks.iter().all(|block| block.recalled));
+    // All that is asked in one go is read-only; the work of a rule is not.
+    let breaks = "create or replace function looked() returns text language plpgsql as $$
+         begin
+             if current_setting('transaction_read_only') = 'on' then
+                 perform pg_terminate_backend(pg_backend_pid());
+             end if;
+             return 'x';
+         end $$";
+    client.batch_execute(breaks).await.unwrap();
+    let (report, _) = boot(database.host(), folder.path()).await;
+    assert_eq!(report.boot.retries.len(), 1, "{report:?}");
+    assert!(report.blocks.iter().all(|block| block.outcome == Outcome::Unchanged && !block.recalled), "{report:?}");
+    assert_eq!(database.left_behind().await, 0);
+}
+
+#[tokio::test]
 async fn another_component_of_a_rule_is_run_whatever_the_answers() {
     let database = asking(&[("asks", ROWS)]).await;
     let folder = guests(&["asks"]);

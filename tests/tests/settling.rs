@@ -57,6 +57,22 @@ async fn what_a_later_block_undoes_fails_the_boot_at_its_end_with_the_block_that
 }
 
 #[tokio::test]
+async fn what_a_backfill_undoes_that_puts_the_rest_off_counts_as_well() {
+    let database = TestDatabase::with_t().await;
+    let large = "create table large (id bigint primary key, n int not null default 0);
+                 insert into large select generate_series(1, 100)";
+    database.client().await.batch_execute(large).await.unwrap();
+    let folder = folder(&[("0001_counts", "", "select", "select count(*) = 0 from large where n > 0")]);
+    fs::copy(guests(&["fills_defers"]).path().join("fills_defers.wasm"), folder.path().join("fills_defers.wasm")).unwrap();
+    let (booted, _) = boot(database.host(), folder.path()).await;
+    let report = failed(booted);
+    let error = report.block("0001_counts").unwrap().error.as_ref().unwrap();
+    assert!(error.hint.as_ref().unwrap().contains("another block of this boot undid it"), "{error:?}");
+    assert_eq!(report.block("fills_defers").unwrap().outcome, Outcome::Deferred);
+    assert_eq!(database.number("select count(*) from large where n > 0").await, 20);
+}
+
+#[tokio::test]
 async fn a_question_that_fails_at_the_end_is_the_blocks_failure_and_costs_no_other_block_its_look() {
     let database = TestDatabase::with_t().await;
     let makes = ("0001_makes", "provides = [{ table = \"m\" }]", "create table m (id int)", "select count(*) = 0 from m");
@@ -70,17 +86,30 @@ async fn a_question_that_fails_at_the_end_is_the_blocks_failure_and_costs_no_oth
     assert_eq!(database.left_behind().await, 0);
 }
 
-#[tokio::test]
-async fn a_block_looks_again_at_the_end_only_if_an_answer_is_another_one() {
+/// How often the statements with some words were sent by a block of migrations beside one that reads the clock.
+async fn sent_beside_a_clock(migrations: &[(&str, &str, &str, &str)], words: &str) -> usize {
     let database = TestDatabase::with_t().await;
-    let folder = folder(&[ADDS]);
+    let folder = folder(migrations);
     let clock = guests(&["tells_time"]);
     fs::copy(clock.path().join("tells_time.wasm"), folder.path().join("tells_time.wasm")).unwrap();
     let (booted, sent) = boot(database.host(), folder.path()).await;
-    assert_eq!(booted.unwrap().boot.ran, 2);
-    let sent = |words: &str| sent.iter().filter(|sql| sql.contains(words)).count();
-    assert_eq!(sent("where id = 7"), 1, "what was answered as before is no reason to look");
-    assert_eq!(sent("clock_timestamp"), 2, "it looked again");
+    assert_eq!(booted.unwrap().boot.ran, migrations.len() + 1);
+    sent.iter().filter(|sql| sql.contains(words)).count()
+}
+
+/// Runs after the one that reads the clock.
+const LATER: (&str, &str, &str, &str) =
+    ("z_adds", "writes = [\"t.*\"]", "insert into t (id, a) values (8, 1)", "select exists (select from t where id = 8)");
+
+#[tokio::test]
+async fn a_block_looks_again_at_the_end_only_if_an_answer_is_another_one() {
+    assert_eq!(sent_beside_a_clock(&[ADDS, LATER], "where id = 7").await, 1, "what was answered as before is no reason to look");
+    assert_eq!(sent_beside_a_clock(&[ADDS, LATER], "clock_timestamp").await, 2, "it looked again");
+}
+
+#[tokio::test]
+async fn the_last_block_that_changed_something_does_not_look_again() {
+    assert_eq!(sent_beside_a_clock(&[ADDS], "clock_timestamp").await, 1, "nothing has changed since it looked");
 }
 
 #[tokio::test]

@@ -6,7 +6,6 @@ use super::{
     transient,
 };
 use crate::{
-    database::literal,
     ledger::{Recall, Row, json},
     load::Component,
     plan::{Action, Step},
@@ -98,7 +97,8 @@ impl Boot<'_> {
         let measured = self.tried(begun, component, report, started).await?;
         // A rule that changed nothing has nothing to commit: its row is written with the boot's end, at no cost of its own.
         let record = (report.outcome == Outcome::Applied).then(|| {
-            self.questions.record(&json(&[Row::new(report, Some(component))]), |rows| self.record.write(&literal(rows)))
+            let rows = json(&[Row::new(report, Some(component))]);
+            self.questions.record(&rows, self.record.boot, |rows, boot| self.record.ledger.write(rows, boot))
         });
         self.pass.commits(report);
         match measured.commit(record.as_deref(), Durable::WithTheBoot, next).await {

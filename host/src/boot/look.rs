@@ -10,6 +10,7 @@ use crate::{
     report::{BlockReport, BootReport, BootState, Outcome, Report},
 };
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use tokio::task::JoinHandle;
 
 /// Statements of [`Ledger::known_query`](crate::ledger::Ledger::known_query).
 const KNOWN: usize = 2;
@@ -42,6 +43,8 @@ pub(super) async fn turn(
     let ledger = &host.ledger;
     let table = ledger.look_table();
     let look = connection.table(&table);
+    // Blocks are loaded while the lock's session opens. Who has to wait has done so in vain, on a processor of its own.
+    let loading = listed.has_rules().then(|| load(host, listed));
     // Rules run at every boot, so the lock will be wanted. While its session opens, this one gets to know the tables that it will read under
     // the lock: what it reads now does not count.
     let (looked, claimant, skipped) = if listed.has_rules() {
@@ -67,6 +70,7 @@ pub(super) async fn turn(
     if let Some(last) = first.last().filter(|last| last.digest == listed.digest && !listed.has_rules()) {
         return Ok(Turn::Nothing(report(host, skipped, last, BootState::Complete, connection.trips().get(), started)));
     }
+    let mut loading = loading.or_else(|| Some(load(host, listed)));
     let mut claimant = match claimant {
         Some(claimant) => claimant,
         None => Claimant::new(host).await?,
@@ -85,7 +89,17 @@ pub(super) async fn turn(
                 return Ok(Turn::Joined(report));
             }
         }
-        match claimant.attempt(connection, &under_the_lock, load(host, listed)).await? {
+        let ready = async {
+            // Nobody comes here twice, unless a lease was in the way.
+            if let Some(loading) = loading.take() {
+                loading.await.map_err(|_| BootError::Interrupted(None))??;
+            }
+            let host = host.clone();
+            let sandbox = tokio::task::spawn_blocking(move || host.sandbox().map(drop));
+            sandbox.await.map_err(|_| BootError::Interrupted(None))?
+        };
+        // Before anything is written, what is wrong with the blocks is said, and a cache that cannot be trusted is refused.
+        match claimant.attempt(connection, &under_the_lock, ready).await? {
             Attempt::Held(held, sets) => {
                 let now = ledger.read_look_in(&sets, KNOWN)?;
                 if let Some(report) = joined(host, listed, connection, &first, &now, trips, started).await? {
@@ -109,15 +123,10 @@ pub(super) async fn turn(
     Err(BootError::Locked { waited: host.lock_deadline, holder: told.flatten() })
 }
 
-/// Before anything is written, what is wrong with the blocks is said, and a cache that cannot be trusted is refused. Whoever waits for
-/// another to run need not load what that one runs.
-async fn load(host: &Host, listed: &Arc<Listed>) -> Result<(), BootError> {
+/// Loads the blocks, on a thread that may wait. Their code stays where it is until they run.
+fn load(host: &Host, listed: &Arc<Listed>) -> JoinHandle<Result<(), BootError>> {
     let (listed, host) = (listed.clone(), host.clone());
-    let loaded = tokio::task::spawn_blocking(move || {
-        host.sandbox()?;
-        listed.loaded(&host).map(drop)
-    });
-    loaded.await.map_err(|_| BootError::Interrupted(None))?
+    tokio::task::spawn_blocking(move || listed.loaded(&host).map(drop))
 }
 
 /// The report of a boot with our set that was completed since we looked first, if there is one.

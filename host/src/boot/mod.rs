@@ -10,6 +10,7 @@ pub(crate) mod findings;
 pub(crate) mod history;
 pub(crate) mod loaded;
 mod look;
+mod open;
 mod outside;
 mod pass;
 pub(crate) mod preview;
@@ -25,21 +26,17 @@ mod transient;
 pub(crate) mod verify;
 
 use crate::{
-    database::{
-        Connection,
-        catalog::Classes,
-        questions::{For, Questions},
-    },
+    database::{Connection, questions::Questions},
     error::BootError,
     host::Host,
-    ledger::{Known, LedgerError, Record, Row},
+    ledger::{LedgerError, Record, Row},
     load::Component,
-    lock::{Held, Mode},
-    plan::{self, Action, Plan, PlanError, Step},
+    lock::Held,
+    plan::{Action, Plan, Step},
     report::{BlockReport, BootReport, BootState, Outcome, Report},
     sandbox::{Ahead, Sandbox},
 };
-use begin::{BegunAhead, STILL_THERE_IN_SESSION, settings, settings_alone};
+use begin::{BegunAhead, settings, settings_alone};
 use loaded::Listed;
 pub(crate) use loaded::Loaded;
 use look::Turn;
@@ -167,8 +164,14 @@ async fn attempt(host: &Host, listed: &Arc<Listed>, connection: Arc<Connection>,
                 Recalls::default()
             }
         };
-        let (opened, recalls) = tokio::join!(open(host, loaded, &connection, &blocks, &held, &known), recalls);
-        let (plan, record, sandbox) = opened?;
+        let sandbox = host.sandbox()?;
+        let planned = async {
+            let mut plan = open::planned(host, loaded, (&connection, &blocks), &known).await?;
+            plan.notes.extend(open::removed_rules(host, &connection, &plan).await?);
+            Ok::<_, BootError>(plan)
+        };
+        let (plan, recalls) = tokio::join!(planned, recalls);
+        let plan = plan?;
         let runs = plan.steps.iter().filter(|step| runs(step));
         let pending: Vec<&Component> = runs.filter_map(|step| loaded.components.get(step.component)).collect();
         // Nothing is made ready for what most likely need not run.
@@ -176,7 +179,12 @@ async fn attempt(host: &Host, listed: &Arc<Listed>, connection: Arc<Connection>,
             pending.into_iter().filter(|component| !recalls.may_spare(&component.manifest.id)).collect();
         // The first blocks are compiled meanwhile.
         let ahead = Ahead::new(sandbox.clone(), pending.iter().map(|component| (*component).clone()).collect());
-        let questions = questions(host, (&connection, &blocks), &held, &record, &pending).await?;
+        // What is prepared rides with what opens the boot: it is nothing that anybody else would see.
+        let (record, questions) = tokio::join!(
+            open::open(host, loaded, &connection, &held, &plan),
+            open::questions(host, (&connection, &blocks), &held, &pending)
+        );
+        let (record, questions) = (record?, questions?);
         Ok((blocks, plan, record, sandbox, ahead, questions, recalls))
     };
     let opened = tokio::select! {
@@ -227,72 +235,6 @@ async fn attempt(host: &Host, listed: &Arc<Listed>, connection: Arc<Connection>,
 /// Whether a step is one of this boot's.
 fn runs(step: &Step) -> bool {
     !matches!(step.action, Action::Skip | Action::Background)
-}
-
-/// Reads the ledger under the lock, plans against it and the catalog, and opens the boot. Nothing of a user's was touched.
-async fn open(
-    host: &Host,
-    loaded: &Loaded,
-    connection: &Connection,
-    blocks: &Connection,
-    held: &Held,
-    known: &Known,
-) -> Result<(Plan, Record, Sandbox), BootError> {
-    let ledger = &host.ledger;
-    let unwritten = |source| BootError::Ledger(LedgerError::Database { schema: ledger.schema.clone(), doing: "written", source });
-    let sandbox = host.sandbox()?;
-    let mut plan = Plan::new(&loaded.components, &loaded.order, known);
-    let wanted = plan::wanted(&plan, &loaded.components);
-    let existing = provides::existing(host, blocks, wanted).await.map_err(BootError::Catalog)?;
-    let problems = plan.all_problems(&loaded.components, known, &existing, &host.accepted_removals);
-    if !problems.is_empty() {
-        return Err(PlanError(problems).into());
-    }
-    if plan.retired.iter().any(|(_, kind)| *kind == Kind::Rule) {
-        let evidence = history::rules(host, connection).await?;
-        let removed = evidence.iter().filter(|rule| plan.is_retired(&rule.block));
-        let notes: Vec<String> = removed
-            .map(|rule| format!("rule {} is removed; by the boots before this one it was {}", rule.block, rule.sentence()))
-            .collect();
-        plan.notes.extend(notes);
-    }
-    let renames: String = plan.renamed.iter().map(|(from, to)| format!("{};", ledger.rename(from, to))).collect();
-    let opening = ledger.open_boot(&loaded.digest, host.build.as_deref(), &host.instance, loaded.components.len());
-    let opening = held.token().guarded_without_waiting(&format!("{renames} {opening}"));
-    let opened = connection.send(&opening).await.map_err(unwritten)?;
-    let boot = opened.set_from_end(1).first().and_then(|row| row.try_get(0).ok().flatten()).and_then(|id| id.parse().ok());
-    let record = Record { ledger: ledger.clone(), boot: boot.unwrap_or_default(), token: Some(held.token().clone()) };
-    Ok((plan, record, sandbox))
-}
-
-/// The host's questions, prepared for the blocks' session if it is that and nobody else's.
-async fn questions(
-    host: &Host,
-    (ours, blocks): (&Connection, &Connection),
-    held: &Held,
-    record: &Record,
-    pending: &[&Component],
-) -> Result<Questions, BootError> {
-    if pending.is_empty() || held.mode() == Mode::Lease || !blocks.is_at(&host.database) {
-        return Ok(Questions::plain());
-    }
-    let unprepared =
-        |source| BootError::Ledger(LedgerError::Database { schema: host.ledger.schema.clone(), doing: "asked for", source });
-    // A role of the blocks' own cannot ask who the runner is, nor write the ledger.
-    let same = std::ptr::eq(blocks, ours);
-    let fences = Some(held.token()).filter(|_| same).map(|token| (token.still(), token.fence()));
-    // A rule mostly changes nothing, and makes no object.
-    let migrates = pending.iter().any(|component| component.manifest.kind != Kind::Rule);
-    let write = (same && migrates).then(|| record.write("$1"));
-    let to = For {
-        settings: &settings_alone(host),
-        session: STILL_THERE_IN_SESSION,
-        fences: fences.as_ref().map_or(("select", "select"), |(still, fence)| (still, fence)),
-        record: write.as_deref(),
-        objects: migrates,
-        classes: Classes::of(pending.iter().flat_map(|component| &component.manifest.provides)),
-    };
-    Questions::prepare(blocks, to).await.map_err(unprepared)
 }
 
 impl Boot<'_> {

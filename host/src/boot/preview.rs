@@ -1,12 +1,12 @@
 //! What a boot would do, without doing any of it.
 
-use super::{Loaded, history, provides, roles::connection_of_blocks};
+use super::{Loaded, history, open, roles::connection_of_blocks};
 use crate::{
     database::Connection,
     error::BootError,
     host::Host,
     ledger::{Known, LedgerError, Look},
-    plan::{self, Plan, PlanError, Preview},
+    plan::{Plan, Preview},
 };
 use std::sync::Arc;
 
@@ -21,12 +21,8 @@ pub(crate) async fn preview(host: &Host) -> Result<Preview, BootError> {
 /// The plan against ledger and catalog, if nothing stands against it.
 pub(super) async fn planned(host: &Host, loaded: &Loaded, connection: &Arc<Connection>) -> Result<Plan, BootError> {
     let known = known(host, connection, &loaded.digest).await?;
-    let plan = Plan::new(&loaded.components, &loaded.order, &known);
-    let wanted = plan::wanted(&plan, &loaded.components);
     let blocks = connection_of_blocks(host, connection).await?;
-    let existing = provides::existing(host, &blocks, wanted).await.map_err(BootError::Catalog)?;
-    let problems = plan.all_problems(&loaded.components, &known, &existing, &host.accepted_removals);
-    if problems.is_empty() { Ok(plan) } else { Err(PlanError(problems).into()) }
+    open::planned(host, loaded, (connection, &blocks), &known).await
 }
 
 /// What the ledger knows; nothing, if there is none.

@@ -7,6 +7,8 @@ use crate::{
         catalog::{Existing, Look, Wanted},
     },
     host::Host,
+    ledger::{Known, Ledger, LedgerError, Provided},
+    plan::Plan,
     report::{ErrorClass, ReportError},
 };
 use plinth_manifest::{Kind, Manifest, Object};
@@ -37,6 +39,21 @@ pub(super) async fn existing(
         sets => sets?,
     };
     Ok(look.read(&sets, 0))
+}
+
+/// What blocks provided whose components are gone, if that matters.
+pub(super) async fn by_removed(
+    ledger: &Ledger,
+    connection: &Connection,
+    plan: &Plan,
+    known: &Known,
+) -> Result<Provided, LedgerError> {
+    if !plan.removes(known) {
+        return Ok(Provided::default());
+    }
+    let query = ledger.provided_query(plan.retired.iter().map(|(id, _)| id.as_str()));
+    let unreadable = |source| LedgerError::Database { schema: ledger.schema.clone(), doing: "read", source };
+    connection.send(&query).await.map(|sets| Provided::read(&sets)).map_err(unreadable)
 }
 
 /// The look at what a block provides, after its work. A rule runs in every boot, so it never waits for more than its own

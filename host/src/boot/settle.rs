@@ -11,9 +11,9 @@ use crate::{
         policy::{Phase, Policy},
         session::{Asked, ask_again},
     },
-    report::{ErrorClass, Outcome, ReportError},
+    report::{BlockReport, ErrorClass, Outcome, ReportError},
 };
-use plinth_manifest::Kind;
+use plinth_manifest::{Kind, Manifest, Transaction};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -53,17 +53,11 @@ impl Looks {
 impl Boot<'_> {
     /// Lets everything settle. The error names the block.
     pub(super) async fn settle(&self) -> Result<(), (String, ReportError)> {
-        let ran: Vec<&str> = self
-            .reports
-            .iter()
-            .filter(|report| matches!(report.outcome, Outcome::Applied | Outcome::Unchanged))
-            .map(|report| report.id.as_str())
-            .collect();
-        let changed = self.reports.iter().filter(|report| report.outcome == Outcome::Applied).count();
-        // Every block looked right before its COMMIT; if none changed anything, nothing can have changed since.
-        if changed == 0 {
-            return Ok(());
-        }
+        // Every block looked right before its COMMIT: what was found by the last that changed something, and by those after it, still holds.
+        let Some(last) = self.reports.iter().rposition(|report| self.may_have_changed(report)) else { return Ok(()) };
+        let before = if self.a_rule_wrote() { self.reports.as_slice() } else { self.reports.get(..last).unwrap_or_default() };
+        let ran = before.iter().filter(|report| matches!(report.outcome, Outcome::Applied | Outcome::Unchanged));
+        let ran: Vec<&str> = ran.map(|report| report.id.as_str()).collect();
         if !self.a_rule_wrote() && self.looks.are_empty(&ran) {
             return Ok(());
         }
@@ -87,6 +81,16 @@ impl Boot<'_> {
             self.second_pass().await?;
         }
         self.look_again(ids).await
+    }
+
+    /// Also a block that put its work off, if some of it was committed before.
+    fn may_have_changed(&self, report: &BlockReport) -> bool {
+        let in_parts = |manifest: &Manifest| manifest.kind == Kind::Backfill || manifest.transaction == Transaction::None;
+        match report.outcome {
+            Outcome::Applied => true,
+            Outcome::Deferred => self.component(&report.id).is_some_and(|component| in_parts(&component.manifest)),
+            _ => false,
+        }
     }
 
     fn a_rule_wrote(&self) -> bool {

@@ -47,7 +47,7 @@ pub(crate) struct For<'a> {
     pub(crate) session: &'a str,
     /// What fails if another runner took over: at the begin of a block's transaction, and before its COMMIT.
     pub(crate) fences: (&'a str, &'a str),
-    /// What writes rows of the ledger, with the rows as its parameter.
+    /// What writes rows of the ledger, with the rows and the boot as its parameters.
     pub(crate) record: Option<&'a str>,
     /// Whether to look for the objects that a block made.
     pub(crate) objects: bool,
@@ -120,11 +120,12 @@ impl Questions {
         look.statements(self.prepared.as_ref().map(|prepared| prepared.classes).unwrap_or_default())
     }
 
-    /// Writes rows of the ledger, given as JSON: what `plain` does.
-    pub(crate) fn record(&self, rows: &str, plain: impl FnOnce(&str) -> String) -> String {
+    /// Writes rows of a boot into the ledger, given as JSON: what `plain` does.
+    pub(crate) fn record(&self, rows: &str, boot: i64, plain: impl FnOnce(&str, &str) -> String) -> String {
+        let (rows, boot) = (literal(rows), boot.to_string());
         match &self.prepared {
-            Some(Prepared { records: true, .. }) => format!("{} ({})", execute(RECORD), literal(rows)),
-            _ => plain(rows),
+            Some(Prepared { records: true, .. }) => format!("{} ({rows}, {boot})", execute(RECORD)),
+            _ => plain(&rows, &boot),
         }
     }
 

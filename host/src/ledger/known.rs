@@ -27,8 +27,6 @@ pub(crate) struct Entry {
     pub(crate) deferrals: u32,
     /// Whether its component is gone.
     pub(crate) retired: bool,
-    /// What it provided, by the manifest that it had.
-    pub(crate) provides: Vec<Object>,
     /// What a rule asked when it last found nothing to do.
     pub(crate) recall: Option<Recall>,
 }
@@ -66,9 +64,7 @@ impl Known {
                 started: field(4)? == "t",
                 deferrals: field(5)?.parse().ok()?,
                 retired: field(6)? == "t",
-                // A manifest of a newer host may name what this one does not know.
-                provides: field(7).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
-                recall: field(8).and_then(|json| serde_json::from_str(json).ok()),
+                recall: field(7).and_then(|json| serde_json::from_str(json).ok()),
             };
             Some((field(0)?.to_owned(), entry))
         };
@@ -84,12 +80,41 @@ impl Ledger {
     pub(crate) fn known_query(&self, digest: &str) -> String {
         let (schema, application) = (self.quoted(), self.application());
         format!(
-            "select id, kind, digest, first_applied is not null, started is not null, deferrals, retired_at is not null, manifest -> 'provides',
+            "select id, kind, digest, first_applied is not null, started is not null, deferrals, retired_at is not null,
                     -- A ledger of format 4 has no such column.
                     case when kind = 'rule' then to_jsonb(b) -> 'recall' end
              from {schema}.blocks b where application = {application};
              select exists (select from {schema}.boots where application = {application} and set_digest = {} and state in ('complete', 'deferred'))",
             literal(digest)
         )
+    }
+
+    /// What blocks provided, by the manifests that they had: for [`Provided`].
+    pub(crate) fn provided_query<'a>(&self, ids: impl Iterator<Item = &'a str>) -> String {
+        let ids = ids.map(literal).collect::<Vec<_>>().join(", ");
+        let (schema, application) = (self.quoted(), self.application());
+        format!("select id, manifest -> 'provides' from {schema}.blocks where application = {application} and id in ({ids})")
+    }
+}
+
+/// What blocks provided whose components are gone, by their ids.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Provided(BTreeMap<String, Vec<Object>>);
+
+impl Provided {
+    /// Reads the rows of [`Ledger::provided_query`].
+    pub(crate) fn read(sets: &ResultSets) -> Provided {
+        let provided = |row: &tokio_postgres::SimpleQueryRow| {
+            let field = |place| row.try_get(place).ok().flatten();
+            // A manifest of a newer host may name what this one does not know.
+            let objects = field(1).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+            Some((field(0)?.to_owned(), objects))
+        };
+        Provided(sets.last().iter().filter_map(provided).collect())
+    }
+
+    /// What one provided.
+    pub(crate) fn by(&self, id: &str) -> &[Object] {
+        self.0.get(id).map(Vec::as_slice).unwrap_or_default()
     }
 }

@@ -18,7 +18,7 @@ pub(crate) use abandoned::Abandoned;
 pub(crate) use backfill::Place;
 #[cfg(test)]
 pub(crate) use known::Entry;
-pub(crate) use known::Known;
+pub(crate) use known::{Known, Provided};
 pub(crate) use look::{LastBoot, Look};
 pub(crate) use recall::Recall;
 pub(crate) use record::{Record, Row, json};

@@ -103,6 +103,42 @@ impl Ledger {
         )
     }
 
+    /// What writes rows of a boot. They are given as JSON, and both by an expression.
+    pub(crate) fn write(&self, rows: &str, boot: &str) -> String {
+        let (schema, application) = (self.quoted(), self.application());
+        format!(
+            "with r as (
+                select * from jsonb_to_recordset({rows}::jsonb) as r (id text, kind text, title text, team text, digest text, manifest jsonb, outcome text,
+                    duration_ms double precision, attempt integer, statements bigint, rows jsonb, objects jsonb, locks jsonb, message text, error jsonb, journal jsonb, recall jsonb)
+             ), o as (
+                insert into {schema}.outcomes (boot, block, attempt, outcome, started, duration_ms, statements, rows, objects, locks, message, error, journal)
+                select {boot}, id, attempt, outcome, clock_timestamp() - duration_ms * interval '1 millisecond', duration_ms, statements, rows, objects,
+                       locks, message, nullif(error, 'null'), journal from r
+             )
+             insert into {schema}.blocks as b (application, id, kind, title, team, digest, first_applied, last_boot, last_outcome, last_changed,
+                                               deferrals, retired_at, manifest, recall)
+             select {application}, id, kind, title, team, coalesce(digest, ''),
+                    case when outcome in ('applied', 'unchanged') then now() end, {boot}, outcome,
+                    case when outcome = 'applied' then now() end, (outcome = 'deferred')::int, case when outcome = 'retired' then now() end,
+                    nullif(manifest, 'null'), nullif(recall, 'null')
+             from r
+             on conflict (application, id) do update set
+                kind = excluded.kind,
+                title = coalesce(nullif(excluded.title, ''), b.title),
+                team = coalesce(excluded.team, b.team),
+                digest = case when excluded.last_outcome in ('applied', 'unchanged') then excluded.digest else b.digest end,
+                first_applied = coalesce(b.first_applied, excluded.first_applied),
+                started = case when excluded.last_outcome in ('applied', 'unchanged') then null else b.started end,
+                last_boot = excluded.last_boot,
+                last_outcome = excluded.last_outcome,
+                last_changed = coalesce(excluded.last_changed, b.last_changed),
+                deferrals = case when excluded.last_outcome = 'deferred' then b.deferrals + 1 else 0 end,
+                retired_at = excluded.retired_at,
+                manifest = coalesce(excluded.manifest, b.manifest),
+                recall = coalesce(excluded.recall, b.recall)"
+        )
+    }
+
     /// The ids and outcomes of a boot's blocks that ran.
     pub(crate) fn outcomes_query(&self, boot: i64) -> String {
         format!(
@@ -135,43 +171,7 @@ impl Record {
 
     /// Writes what blocks did.
     pub(crate) fn rows(&self, rows: &[Row<'_>]) -> String {
-        if rows.is_empty() { "select".to_owned() } else { self.write(&literal(&json(rows))) }
-    }
-
-    /// What writes rows that are given as JSON, by an expression.
-    pub(crate) fn write(&self, rows: &str) -> String {
-        let (schema, application, boot) = (self.ledger.quoted(), self.ledger.application(), self.boot);
-        format!(
-            "with r as (
-                select * from jsonb_to_recordset({rows}::jsonb) as r (id text, kind text, title text, team text, digest text, manifest jsonb, outcome text,
-                    duration_ms double precision, attempt integer, statements bigint, rows jsonb, objects jsonb, locks jsonb, message text, error jsonb, journal jsonb, recall jsonb)
-             ), o as (
-                insert into {schema}.outcomes (boot, block, attempt, outcome, started, duration_ms, statements, rows, objects, locks, message, error, journal)
-                select {boot}, id, attempt, outcome, clock_timestamp() - duration_ms * interval '1 millisecond', duration_ms, statements, rows, objects,
-                       locks, message, nullif(error, 'null'), journal from r
-             )
-             insert into {schema}.blocks as b (application, id, kind, title, team, digest, first_applied, last_boot, last_outcome, last_changed,
-                                               deferrals, retired_at, manifest, recall)
-             select {application}, id, kind, title, team, coalesce(digest, ''),
-                    case when outcome in ('applied', 'unchanged') then now() end, {boot}, outcome,
-                    case when outcome = 'applied' then now() end, (outcome = 'deferred')::int, case when outcome = 'retired' then now() end,
-                    nullif(manifest, 'null'), nullif(recall, 'null')
-             from r
-             on conflict (application, id) do update set
-                kind = excluded.kind,
-                title = coalesce(nullif(excluded.title, ''), b.title),
-                team = coalesce(excluded.team, b.team),
-                digest = case when excluded.last_outcome in ('applied', 'unchanged') then excluded.digest else b.digest end,
-                first_applied = coalesce(b.first_applied, excluded.first_applied),
-                started = case when excluded.last_outcome in ('applied', 'unchanged') then null else b.started end,
-                last_boot = excluded.last_boot,
-                last_outcome = excluded.last_outcome,
-                last_changed = coalesce(excluded.last_changed, b.last_changed),
-                deferrals = case when excluded.last_outcome = 'deferred' then b.deferrals + 1 else 0 end,
-                retired_at = excluded.retired_at,
-                manifest = coalesce(excluded.manifest, b.manifest),
-                recall = coalesce(excluded.recall, b.recall)"
-        )
+        if rows.is_empty() { "select".to_owned() } else { self.ledger.write(&literal(&json(rows)), &self.boot.to_string()) }
     }
 
     /// Marks a migration outside a transaction, or a backfill, as started.
@@ -237,7 +237,7 @@ impl Record {
     }
 }
 
-/// Rows as [`Record::write`] takes them. A report is made of texts, numbers and lists: it always serialises.
+/// Rows as [`Ledger::write`] takes them. A report is made of texts, numbers and lists: it always serialises.
 pub(crate) fn json(rows: &[Row<'_>]) -> String {
     serde_json::to_string(rows).unwrap_or_default()
 }

@@ -164,7 +164,6 @@ mod tests {
             started: false,
             deferrals: 0,
             retired: false,
-            provides: Vec::new(),
             recall: None,
         };
         let blocks = vec![

@@ -1,7 +1,10 @@
 //! What the removal of a component would break.
 
 use super::{Plan, PlanProblem};
-use crate::{ledger::Known, load::Components};
+use crate::{
+    ledger::{Known, Provided},
+    load::Components,
+};
 use plinth_manifest::BlockId;
 use std::collections::BTreeSet;
 
@@ -9,8 +12,13 @@ use std::collections::BTreeSet;
 ///
 /// A set that was booted completely before is no removal but a release that was rolled back: it is let through. So are the
 /// ids that somebody accepted.
-pub(crate) fn removals(plan: &Plan, components: &Components, known: &Known, accepted: &BTreeSet<String>) -> Vec<PlanProblem> {
-    if known.ran_before {
+pub(crate) fn removals(
+    plan: &Plan,
+    components: &Components,
+    (known, by_removed): (&Known, &Provided),
+    accepted: &BTreeSet<String>,
+) -> Vec<PlanProblem> {
+    if !plan.removes(known) {
         return Vec::new();
     }
     let provided: BTreeSet<String> =
@@ -22,7 +30,7 @@ pub(crate) fn removals(plan: &Plan, components: &Components, known: &Known, acce
         if kind.runs_once() && !entry.applied && (entry.started || entry.deferrals > 0) {
             problems.push(PlanProblem::RemovedUnapplied { id: id.clone() });
         }
-        for object in entry.provides.iter().filter(|object| !provided.contains(&object.to_string())) {
+        for object in by_removed.by(id).iter().filter(|object| !provided.contains(&object.to_string())) {
             let needed_by: Vec<BlockId> = components
                 .iter()
                 .filter(|component| component.manifest.requires.iter().any(|required| required.same(object)))

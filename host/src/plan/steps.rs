@@ -1,9 +1,13 @@
 //! What each block needs, given what the ledger knows.
 
 use super::{PlanProblem, removals, requirements};
-use crate::{database::catalog::Existing, ledger::Known, load::Components};
+use crate::{
+    database::catalog::Existing,
+    ledger::{Known, Provided},
+    load::Components,
+};
 use plinth_manifest::{BlockId, Changed, Kind, When};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// What a boot would do.
 #[derive(Clone, Debug)]
@@ -66,8 +70,8 @@ impl Plan {
             }
             let entry = known.get(before.unwrap_or(&manifest.id));
             let applied = entry.is_some_and(|entry| entry.applied);
-            let digest = component.digest.to_string();
-            let changed = manifest.kind.runs_once() && entry.is_some_and(|entry| entry.applied && entry.digest != digest);
+            let changed = manifest.kind.runs_once()
+                && entry.is_some_and(|entry| entry.applied && entry.digest != component.digest.to_string());
             match manifest.changed {
                 Changed::Warn if changed => plan.notes.push(format!(
                     "{}: the component changed after it was applied, and a migration runs once: put the change into a new block",
@@ -92,13 +96,14 @@ impl Plan {
             let deferrals = entry.map_or(0, |entry| entry.deferrals);
             plan.steps.push(Step { component: *place, action, deferrals, returns: entry.is_some_and(|entry| entry.retired) });
         }
-        let here = |id: &str| components.iter().any(|component| component.manifest.id == *id);
-        let moved = |id: &str| plan.renamed.iter().any(|(old, _)| *old == *id);
-        plan.retired = known
+        let mut here: HashSet<&str> = components.iter().map(|component| &*component.manifest.id).collect();
+        here.extend(plan.renamed.iter().map(|(old, _)| &**old));
+        let retired = known
             .entries()
-            .filter(|(id, entry)| !entry.retired && !here(id) && !moved(id))
+            .filter(|(id, entry)| !entry.retired && !here.contains(id))
             .map(|(id, entry)| (id.to_owned(), entry.kind))
             .collect();
+        plan.retired = retired;
         if known.ran_before && !plan.retired.is_empty() {
             let ids: Vec<&str> = plan.retired.iter().map(|(id, _)| id.as_str()).collect();
             plan.notes.push(format!("this set of components was booted before; the ledger knows more: {}", ids.join(", ")));
@@ -106,11 +111,16 @@ impl Plan {
         plan
     }
 
+    /// Whether components were taken out, so that it matters what they provided. A set that was booted before is a release that is rolled back.
+    pub(crate) fn removes(&self, known: &Known) -> bool {
+        !known.ran_before && !self.retired.is_empty()
+    }
+
     /// Everything that stands against the plan, all at once.
     pub(crate) fn all_problems(
         &self,
         components: &Components,
-        known: &Known,
+        known: (&Known, &Provided),
         existing: &Existing,
         accepted_removals: &BTreeSet<String>,
     ) -> Vec<PlanProblem> {

@@ -2,7 +2,7 @@
 
 use crate::{
     Bench,
-    boots::adopted,
+    boots::{MOST_OF_PEERS, adopted},
     far::{Far, WAY},
     folders::{Folders, Migration},
     numbers::{All, Figure, Rounds, Spread},
@@ -12,12 +12,10 @@ use crate::{
 use anyhow::{Context, Result};
 use std::time::{Duration, Instant};
 
-/// Blocks that are applied already.
-const APPLIED: usize = 1000;
 /// The database that a round gets.
 const DATABASE: &str = "deployed";
 
-/// A set, and a database for each subject in which all of it but the last block is applied.
+/// A set of which all but the last block is applied, in a database for each subject.
 struct Deploy<'a> {
     bench: &'a Bench,
     folders: Folders,
@@ -25,26 +23,15 @@ struct Deploy<'a> {
 }
 
 pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
-    let deploy = Deploy::prepare(bench).await?;
-    let subjects: Vec<Subject> = bench.arguments.subjects.clone();
+    let subjects = bench.arguments.subjects.as_slice();
+    let deploy = Deploy::prepare(bench, MOST_OF_PEERS, subjects).await?;
     let far = Far::start(&bench.socket, WAY)?;
-    for (where_, socket) in [("", bench.socket.clone()), (", the server a millisecond away", far.socket())] {
-        let (mut after, mut total) = (Rounds::default(), Rounds::default());
-        for round in 0..=bench.arguments.few() {
-            for place in 0..subjects.len() {
-                let subject = subjects[(round + place) % subjects.len()];
-                let took = deploy.once(subject, &socket).await.with_context(|| subject.name())?;
-                // The first warms up.
-                if round > 0 {
-                    after.add(subject.name(), took.run.as_secs_f64() * 1e3);
-                    total.add(subject.name(), took.wall.as_secs_f64() * 1e3);
-                }
-            }
-        }
-        for (part, rounds) in [("after connecting", &after), ("in total", &total)] {
+    for (away, socket) in [("", bench.socket.clone()), (", the server a millisecond away", far.socket())] {
+        let rounds = deploy.rounds(subjects, &socket).await?;
+        for (part, rounds) in ["after connecting", "in total"].into_iter().zip(&rounds) {
             let Some(plinth) = rounds.spread(Subject::Plinth.name()) else { continue };
             for other in subjects.iter().filter(|subject| **subject != Subject::Plinth) {
-                let what = format!("a deploy: one of {} blocks pending, bundle, {part}{where_}", APPLIED + 1);
+                let what = format!("a deploy, one of {} blocks pending, bundle, {part}{away}", deploy.folders.count);
                 let name = if *other == Subject::Floor { "its statement in a transaction" } else { other.title() };
                 all.figures.push(Figure::time(2, what, plinth).against(name, rounds.spread(other.name()).context("no rounds")?));
             }
@@ -58,21 +45,27 @@ pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
         let what = format!("round trips of a deploy, those of connecting included, {}", subject.title());
         all.figures.push(Figure::new(2, what, "", Spread::once(proxy.take() as f64)));
     }
+    if subjects.contains(&Subject::Plinth) {
+        let deploy = Deploy::prepare(bench, 10 * MOST_OF_PEERS, &[Subject::Plinth]).await?;
+        let [after, _] = deploy.rounds(&[Subject::Plinth], &bench.socket).await?;
+        let what = format!("a deploy, one of {} blocks pending, bundle, after connecting", deploy.folders.count);
+        all.figures.push(Figure::time(2, what, after.spread(Subject::Plinth.name()).context("no rounds")?));
+    }
     Ok(())
 }
 
 impl Deploy<'_> {
-    async fn prepare(bench: &Bench) -> Result<Deploy<'_>> {
-        eprintln!("  {APPLIED} blocks that are applied …");
-        let mut folders = Folders::write(APPLIED, &bench.component)?;
+    async fn prepare<'a>(bench: &'a Bench, applied: usize, subjects: &[Subject]) -> Result<Deploy<'a>> {
+        eprintln!("  {applied} blocks that are applied, and one that is not …");
+        let mut folders = Folders::write(applied, &bench.component)?;
         let admin = bench.socket.client("postgres").await?;
-        for subject in &bench.arguments.subjects {
-            let name = &template(*subject);
+        for subject in subjects {
+            let name = &template(*subject, applied);
             admin.batch_execute(&format!("create database {name}")).await?;
             match subject {
                 Subject::Sqlx => drop(subjects::sqlx(&bench.socket, name, folders.sqlx.path(), false).await?),
                 Subject::Refinery => drop(subjects::refinery(&bench.socket, name, folders.refinery.path(), false).await?),
-                Subject::Plinth | Subject::Floor => adopted(&bench.socket, name, APPLIED, &folders.bundle(false).await?).await?,
+                Subject::Plinth | Subject::Floor => adopted(&bench.socket, name, applied, &folders.bundle(false).await?).await?,
             }
             bench.socket.client(name).await?.batch_execute("vacuum analyze").await?;
         }
@@ -81,10 +74,29 @@ impl Deploy<'_> {
         Ok(Deploy { bench, folders, bundle })
     }
 
+    /// Subjects that take turns: what they needed after connecting, and in total.
+    async fn rounds(&self, subjects: &[Subject], socket: &Socket) -> Result<[Rounds; 2]> {
+        let mut rounds = [Rounds::default(), Rounds::default()];
+        for round in 0..=self.bench.arguments.few() {
+            for place in 0..subjects.len() {
+                let subject = subjects[(round + place) % subjects.len()];
+                let took = self.once(subject, socket).await.with_context(|| subject.name())?;
+                // The first warms up.
+                if round > 0 {
+                    for (rounds, part) in rounds.iter_mut().zip([took.run, took.wall]) {
+                        rounds.add(subject.name(), part.as_secs_f64() * 1e3);
+                    }
+                }
+            }
+        }
+        Ok(rounds)
+    }
+
     /// One deploy, on a database of its own.
     async fn once(&self, subject: Subject, socket: &Socket) -> Result<Took> {
         let admin = self.bench.socket.client("postgres").await?;
-        admin.batch_execute(&format!("create database {DATABASE} template {} strategy file_copy", template(subject))).await?;
+        let template = template(subject, self.folders.count - 1);
+        admin.batch_execute(&format!("create database {DATABASE} template {template} strategy file_copy")).await?;
         // Its files are the server's to write, and not a part of what is measured.
         admin.batch_execute("checkpoint").await?;
         let took = match subject {
@@ -99,8 +111,8 @@ impl Deploy<'_> {
     }
 }
 
-fn template(subject: Subject) -> String {
-    format!("applied_{}", subject.name())
+fn template(subject: Subject, applied: usize) -> String {
+    format!("applied_{}_{applied}", subject.name())
 }
 
 async fn floor(socket: &Socket, number: usize) -> Result<Took> {

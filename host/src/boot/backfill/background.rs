@@ -2,8 +2,8 @@
 
 use super::{
     super::{
-        Boot, LOST, Loaded, Trying, begin::BegunAhead, leaving, milliseconds, pass::Pass, preview::known, questions,
-        recall::Recalls, roles::connection_of_blocks, settle::Looks, transient,
+        Boot, LOST, Loaded, Trying, begin::BegunAhead, leaving, milliseconds, open, pass::Pass, preview::known, recall::Recalls,
+        roles::connection_of_blocks, settle::Looks, transient,
     },
     alone,
 };
@@ -126,7 +126,7 @@ impl Background<'_> {
         let blocks = connection_of_blocks(host, connection).await?;
         self.pass.runs_on(&blocks);
         let record = Record { ledger: host.ledger.clone(), boot: self.boot.unwrap_or_default(), token };
-        let questions = questions(host, (connection, &blocks), &held, &record, &[component]).await?;
+        let questions = open::questions(host, (connection, &blocks), &held, &[component]).await?;
         let boot = Boot {
             host,
             loaded: self.loaded,

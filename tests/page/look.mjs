@@ -64,6 +64,8 @@ await page.keyboard.press("Tab");
 found.first_focus = await page.locator(":focus").innerText();
 found.skip_link_visible = (await page.locator(":focus").boundingBox())?.x >= 0;
 await page.keyboard.press("Enter");
+// Where it went is told a moment later; if it goes nowhere, the hash says so.
+await page.waitForURL((now) => now.hash !== "", { timeout: 10_000 }).catch(() => {});
 found.skipped_to = new URL(page.url()).hash;
 await page.context().close();
 

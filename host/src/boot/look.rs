@@ -70,7 +70,7 @@ pub(super) async fn turn(
     if let Some(last) = first.last().filter(|last| last.digest == listed.digest && !listed.has_rules()) {
         return Ok(Turn::Nothing(report(host, skipped, last, BootState::Complete, connection.trips().get(), started)));
     }
-    let mut loading = loading.or_else(|| Some(load(host, listed)));
+    let mut loading = Some(loading.unwrap_or_else(|| load(host, listed)));
     let mut claimant = match claimant {
         Some(claimant) => claimant,
         None => Claimant::new(host).await?,

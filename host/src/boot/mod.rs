@@ -13,6 +13,7 @@ mod look;
 mod open;
 mod outside;
 mod pass;
+mod planning;
 pub(crate) mod preview;
 mod provides;
 mod recall;
@@ -166,8 +167,8 @@ async fn attempt(host: &Host, listed: &Arc<Listed>, connection: Arc<Connection>,
         };
         let sandbox = host.sandbox()?;
         let planned = async {
-            let mut plan = open::planned(host, loaded, (&connection, &blocks), &known).await?;
-            plan.notes.extend(open::removed_rules(host, &connection, &plan).await?);
+            let mut plan = planning::against(host, loaded, (&connection, &blocks), &known).await?;
+            plan.notes.extend(planning::removed_rules(host, &connection, &plan).await?);
             Ok::<_, BootError>(plan)
         };
         let (plan, recalls) = tokio::join!(planned, recalls);

@@ -1,9 +1,8 @@
-//! What comes between the lock and the first block: the plan, the boot's row in the ledger, and the host's questions.
+//! What opens a boot that has its plan: its row in the ledger, and the host's questions.
 
 use super::{
     Loaded,
     begin::{STILL_THERE_IN_SESSION, settings_alone},
-    history, provides,
 };
 use crate::{
     database::{
@@ -13,39 +12,12 @@ use crate::{
     },
     error::BootError,
     host::Host,
-    ledger::{Known, LedgerError, Record},
+    ledger::{LedgerError, Record},
     load::Component,
     lock::{Held, Mode},
-    plan::{self, Plan, PlanError},
+    plan::Plan,
 };
 use plinth_manifest::Kind;
-
-/// Plans against the ledger and the catalog, if nothing stands against it.
-pub(super) async fn planned(
-    host: &Host,
-    loaded: &Loaded,
-    (ours, blocks): (&Connection, &Connection),
-    known: &Known,
-) -> Result<Plan, BootError> {
-    let plan = Plan::new(&loaded.components, &loaded.order, known);
-    let wanted = plan::wanted(&plan, &loaded.components);
-    let existing = provides::existing(host, blocks, wanted).await.map_err(BootError::Catalog)?;
-    let by_removed = provides::by_removed(&host.ledger, ours, &plan, known).await?;
-    let problems = plan.all_problems(&loaded.components, (known, &by_removed), &existing, &host.accepted_removals);
-    if problems.is_empty() { Ok(plan) } else { Err(PlanError(problems).into()) }
-}
-
-/// What the boots before this one say of rules that are removed.
-pub(super) async fn removed_rules(host: &Host, connection: &Connection, plan: &Plan) -> Result<Vec<String>, BootError> {
-    if !plan.retired.iter().any(|(_, kind)| *kind == Kind::Rule) {
-        return Ok(Vec::new());
-    }
-    let mut told = Vec::new();
-    for rule in history::rules(host, connection).await?.iter().filter(|rule| plan.is_retired(&rule.block)) {
-        told.push(format!("rule {} is removed; by the boots before this one it was {}", rule.block, rule.sentence()));
-    }
-    Ok(told)
-}
 
 /// Opens the boot. Nothing of a user's was touched.
 pub(super) async fn open(

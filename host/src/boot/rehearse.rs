@@ -10,7 +10,7 @@ use super::{
     findings::findings,
     milliseconds,
     pass::Pass,
-    preview::planned,
+    planning,
     recall::Recalls,
     roles::connection_of_blocks,
     settle::Looks,
@@ -51,7 +51,7 @@ async fn rehearse(host: &Host, pass: &Pass) -> Result<Rehearsal, BootError> {
     let connection = host.database.connect(&host.connection_name()).await?;
     let ours = Arc::new(connection);
     pass.connected(&ours);
-    let plan = planned(host, &loaded, &ours).await?;
+    let plan = planning::now(host, &loaded, &ours).await?;
     let connection = connection_of_blocks(host, &ours).await?;
     pass.runs_on(&connection);
     let sandbox = host.sandbox()?;

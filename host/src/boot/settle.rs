@@ -13,7 +13,7 @@ use crate::{
     },
     report::{BlockReport, ErrorClass, Outcome, ReportError},
 };
-use plinth_manifest::{Kind, Manifest, Transaction};
+use plinth_manifest::Kind;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -50,11 +50,17 @@ impl Looks {
     }
 }
 
+/// Of a backfill that puts the rest off, some batches may be committed. What else puts its work off was rolled back.
+fn may_have_changed(report: &BlockReport) -> bool {
+    let in_parts = report.outcome == Outcome::Deferred && report.kind == Kind::Backfill;
+    report.outcome == Outcome::Applied || in_parts
+}
+
 impl Boot<'_> {
     /// Lets everything settle. The error names the block.
     pub(super) async fn settle(&self) -> Result<(), (String, ReportError)> {
         // Every block looked right before its COMMIT: what was found by the last that changed something, and by those after it, still holds.
-        let Some(last) = self.reports.iter().rposition(|report| self.may_have_changed(report)) else { return Ok(()) };
+        let Some(last) = self.reports.iter().rposition(may_have_changed) else { return Ok(()) };
         let before = if self.a_rule_wrote() { self.reports.as_slice() } else { self.reports.get(..last).unwrap_or_default() };
         let ran = before.iter().filter(|report| matches!(report.outcome, Outcome::Applied | Outcome::Unchanged));
         let ran: Vec<&str> = ran.map(|report| report.id.as_str()).collect();
@@ -81,16 +87,6 @@ impl Boot<'_> {
             self.second_pass().await?;
         }
         self.look_again(ids).await
-    }
-
-    /// Also a block that put its work off, if some of it was committed before.
-    fn may_have_changed(&self, report: &BlockReport) -> bool {
-        let in_parts = |manifest: &Manifest| manifest.kind == Kind::Backfill || manifest.transaction == Transaction::None;
-        match report.outcome {
-            Outcome::Applied => true,
-            Outcome::Deferred => self.component(&report.id).is_some_and(|component| in_parts(&component.manifest)),
-            _ => false,
-        }
     }
 
     fn a_rule_wrote(&self) -> bool {

@@ -1,7 +1,7 @@
 //! The post-conditions of all blocks that were applied, and the definitions of what they provide, looked at read-only:
 //! `plinth verify`.
 
-use super::{Loaded, begin::settings, preview::known, roles::connection_of_blocks};
+use super::{Loaded, begin::settings, planning::known, roles::connection_of_blocks};
 use crate::{
     database::{
         catalog::{Look, Wanted},

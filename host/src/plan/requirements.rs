@@ -6,7 +6,7 @@ use crate::{
     load::{Component, Components},
 };
 use plinth_manifest::{Kind, Object};
-use std::collections::HashMap;
+use std::{cell::LazyCell, collections::HashMap};
 
 /// The objects to look up in the catalog: what the blocks that run require. Rules are looked at in every boot, so for them
 /// nothing is asked that could wait for somebody's lock.
@@ -21,16 +21,11 @@ pub(crate) fn wanted<'a>(plan: &Plan, components: &'a Components) -> Vec<Wanted<
 
 /// Every requirement that is met neither by the catalog nor by a block that runs before.
 pub(crate) fn requirements(plan: &Plan, components: &Components, existing: &Existing) -> Vec<PlanProblem> {
-    let running = plan.steps.iter().enumerate().filter(|(_, step)| step.action != Action::Skip);
-    let running = running.filter_map(|(place, step)| Some((place, components.get(step.component)?)));
-    let requiring: Vec<_> = running.filter(|(_, component)| !component.manifest.requires.is_empty()).collect();
-    // Of a thousand blocks that are applied, a deploy has one that runs.
-    if requiring.is_empty() {
-        return Vec::new();
-    }
-    let providers = Providers::new(plan, components);
+    // Of a thousand blocks that are applied, a deploy has one that runs, and that one may require nothing.
+    let providers = LazyCell::new(|| Providers::new(plan, components));
     let mut problems = Vec::new();
-    for (place, component) in requiring {
+    for (place, step) in plan.steps.iter().enumerate().filter(|(_, step)| step.action != Action::Skip) {
+        let Some(component) = components.get(step.component) else { continue };
         problems.extend(component.manifest.requires.iter().filter_map(|object| {
             let block = component.manifest.id.clone();
             // What it finds is what the last of those before it makes, whatever is there now.

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        Boot, LOST, Loaded, Trying, begin::BegunAhead, leaving, milliseconds, open, pass::Pass, preview::known, recall::Recalls,
+        Boot, LOST, Loaded, Trying, begin::BegunAhead, leaving, milliseconds, open, pass::Pass, planning::known, recall::Recalls,
         roles::connection_of_blocks, settle::Looks, transient,
     },
     alone,

@@ -152,6 +152,31 @@ async fn a_bundle_is_signed_as_a_whole_or_block_by_block() {
     assert!(error.contains("signed by a key of others"), "{error}");
 }
 
+#[tokio::test]
+async fn a_manifest_that_was_changed_in_a_bundle_is_refused_however_it_is_signed() {
+    let (folder, secrets) = (guests(&["once"]), tempfile::tempdir().unwrap());
+    let release = secrets.path().join("release");
+    let keys = format!("bundles = [\"{}\"]\n", make_key(&release).unwrap());
+    fs::write(secrets.path().join("keys.toml"), keys).unwrap();
+    let keys = Keys::from_file(&secrets.path().join("keys.toml")).unwrap();
+    let (_there, file) = bundled(folder.path(), false);
+    sign(&release, &file).unwrap();
+    let database = TestDatabase::with_t().await;
+    assert!(database.host().bundle(&file).keys(keys.clone()).plan().await.unwrap().pending);
+
+    // What it may write, after it was signed. The index, which the signature is of, stays as it is.
+    let mut bytes = fs::read(&file).unwrap();
+    let writes = br#""writes":["t."#;
+    let at = bytes.windows(writes.len()).position(|window| window == writes).expect("its manifest is there");
+    bytes[at + writes.len() - 2] = b'u';
+    fs::write(&file, &bytes).unwrap();
+    for host in [database.host().bundle(&file).keys(keys), database.host().bundle(&file)] {
+        let error = host.boot().await.unwrap_err().to_string();
+        assert!(error.contains("app.plinth: is no bundle that can be read: its manifests are damaged"), "{error}");
+    }
+    assert_eq!(database.number("select count(*) from pg_namespace where nspname = 'plinth'").await, 0, "nothing was written");
+}
+
 #[test]
 fn what_is_no_bundle_is_refused_and_never_a_panic() {
     let (_there, file) = bundled(&blocks(), false);
@@ -180,6 +205,8 @@ fn what_is_no_bundle_is_refused_and_never_a_panic() {
         );
     }
     assert!(opened(b"something else").unwrap_err().contains("it does not begin like one"));
+    let older = [b"plinth bundle 1\n", &whole[16..]].concat();
+    assert!(opened(&older).unwrap_err().contains("it has the format of another plinth; `plinth bundle` makes one"));
 }
 
 #[tokio::test]

@@ -24,13 +24,15 @@ impl Loaded {
         loaded.into_inner().map_or_else(|| Loaded::listed(host, listing.as_ref()), Ok)
     }
 
-    /// The blocks of a listing, or of a host that has none.
+    /// The blocks of a listing, or of a host that has none. What is listed was put in order and held against each other when it was.
     fn listed(host: &Host, listing: Option<&Listing>) -> Result<Loaded, BootError> {
-        let listed = listing.map(|listing| listing.components(host.limits.component_bytes, host.trusted_keys()));
-        match listed.transpose()?.flatten() {
-            Some(components) => Loaded::of(host, components),
-            None => Loaded::of(host, host.load()?),
+        if let Some(listing) = listing
+            && let Some(components) = listing.components(host.limits.component_bytes, host.trusted_keys())?
+        {
+            let index = listing.index();
+            return Ok(Loaded { components, order: index.order(), digest: index.digest.to_string() });
         }
+        Loaded::of(host, host.load()?)
     }
 
     fn of(host: &Host, components: Components) -> Result<Loaded, BootError> {
@@ -136,6 +138,6 @@ impl Host {
             let known = bundle.index().is_ours() && bundle.is_vouched_for(self.trusted_keys());
             return Ok(known.then_some(Listing::Bundle(bundle)));
         }
-        Ok(seen.and_then(Seen::known).map(Listing::Folder))
+        Ok(seen.and_then(Seen::known).map(|known| Listing::Folder(Box::new(known))))
     }
 }

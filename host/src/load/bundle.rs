@@ -2,7 +2,7 @@
 //! to see that it has nothing to do. A component is read when it runs. The same blocks give the same bytes.
 //!
 //! ```text
-//! "plinth bundle 1\n"   length of the head, SHA-256 of the head   the head   manifests, components, compiled code
+//! "plinth bundle 2\n"   length of the head, SHA-256 of the head   the head   manifests, components, compiled code
 //! ```
 //!
 //! It is read by position and not mapped into memory: a file that is cut short under a mapping ends the process, and the few
@@ -10,16 +10,21 @@
 
 use super::{
     Components, Digest, Keys, LoadError, Problem,
-    index::{FRAME, Index, Span, frame, framed, head},
+    index::{FRAME, Index, Manifests, Span, frame, framed, head},
     private,
 };
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, fs, io, os::unix::fs::FileExt, path::Path, sync::Arc};
 
-pub(super) const MAGIC: &[u8; 16] = b"plinth bundle 1\n";
+pub(super) const MAGIC: &[u8; 16] = b"plinth bundle 2\n";
+/// How bundles of all formats begin.
+const ANY: &[u8] = b"plinth bundle ";
 
 /// The most that the index of a bundle may take, in bytes: a hundred thousand blocks.
 const MOST_INDEX: u64 = 64 << 20;
+
+/// The most that a manifest in it may take on average, in bytes.
+const MOST_MANIFEST: u64 = 1 << 20;
 
 /// A bundle of blocks: a file, or bytes that the program carries. Opened, nothing but its index was read.
 ///
@@ -127,8 +132,11 @@ impl Bundle {
     }
 
     fn read(name: String, bytes: Bytes, trusted: bool) -> Result<Bundle, Problem> {
-        let none = || Problem::NoBundle("it does not begin like one".into());
         let begin = bytes.read(0, (FRAME as u64).min(bytes.length()?))?;
+        let none = || {
+            let why = if begin.starts_with(ANY) { "it has the format of another plinth" } else { "it does not begin like one" };
+            Problem::NoBundle(why.into())
+        };
         let (length, digest) = frame(MAGIC, &begin).ok_or_else(none)?;
         if length > MOST_INDEX {
             return Err(Problem::NoBundle(format!("its index has {length} bytes, {MOST_INDEX} are the most")));
@@ -191,11 +199,10 @@ impl Bundle {
         self.opened.head.bodies.get(place)?.signature.as_deref()
     }
 
-    /// A block's manifest, as the bundle has it.
-    pub(super) fn manifest(&self, place: usize) -> Result<plinth_manifest::Manifest, Problem> {
-        let span = self.opened.head.index.entries.get(place).map(|entry| entry.manifest).unwrap_or_default();
-        let damaged = |error| Problem::NoBundle(format!("a manifest in it is damaged: {error}"));
-        serde_json::from_slice(&self.body(span, u64::from(u16::MAX) * 16)?).map_err(damaged)
+    /// The manifests of its blocks.
+    pub(super) fn manifests(&self) -> Result<Manifests<'_>, Problem> {
+        let index = self.index();
+        index.manifests(self.body(index.manifests, MOST_MANIFEST.saturating_mul(self.len() as u64))?)
     }
 
     /// A block's component: certainly the one of the index.
@@ -237,9 +244,8 @@ fn short() -> Problem {
 impl Head {
     /// Where the last of what lies behind it ends.
     fn end(&self) -> u64 {
-        let manifests = self.index.entries.iter().map(|entry| entry.manifest);
         let bodies = self.bodies.iter().flat_map(|body| [Some(body.component), body.code.map(|code| code.span)]).flatten();
-        manifests.chain(bodies).map(|span| span.at.saturating_add(span.length)).max().unwrap_or_default()
+        bodies.chain([self.index.manifests]).map(|span| span.at.saturating_add(span.length)).max().unwrap_or_default()
     }
 }
 
@@ -305,7 +311,7 @@ impl Components {
 
 /// Whether a file begins like a bundle.
 pub(crate) fn is_bundle(path: &Path) -> io::Result<bool> {
-    let mut first = [0; MAGIC.len()];
+    let mut first = [0; ANY.len()];
     let read = fs::File::open(path)?.read_at(&mut first, 0)?;
-    Ok(read == MAGIC.len() && first == *MAGIC)
+    Ok(read == ANY.len() && first == *ANY)
 }

@@ -5,6 +5,7 @@ use super::{Digest, Problem};
 use plinth_manifest::{Kind, Manifest};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
+use std::borrow::Cow;
 
 /// A set of blocks in the order in which they run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -14,6 +15,10 @@ pub(crate) struct Index {
     /// Of the set.
     pub(crate) digest: Digest,
     pub(crate) entries: Vec<Entry>,
+    /// Where the manifests lie, one behind the other.
+    pub(crate) manifests: Span,
+    /// Of the manifests: whoever signs the index signs what each block may do.
+    manifests_digest: Digest,
 }
 
 /// A block of a set.
@@ -22,11 +27,11 @@ pub(crate) struct Entry {
     pub(crate) id: Box<str>,
     pub(crate) kind: Kind,
     pub(crate) digest: Digest,
-    /// Its manifest, as JSON.
-    pub(crate) manifest: Span,
+    /// Its manifest, as JSON: where it lies among them.
+    manifest: Span,
 }
 
-/// Where something lies, counted from the end of the head.
+/// Where something lies, unless said otherwise counted from the end of the head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Span {
     pub(crate) at: u64,
@@ -34,25 +39,60 @@ pub(crate) struct Span {
 }
 
 impl Index {
-    /// Of blocks in their order; the manifests are written behind each other into `bodies`.
+    /// Of blocks in their order; the manifests are written into `bodies`.
     pub(crate) fn new<'a>(
         digest: Digest,
         blocks: impl Iterator<Item = (&'a Manifest, Digest)>,
         bodies: &mut Vec<u8>,
     ) -> Result<Index, serde_json::Error> {
-        let mut entries = Vec::new();
+        let (mut entries, mut manifests) = (Vec::new(), Vec::new());
         for (manifest, digest) in blocks {
-            let json = serde_json::to_vec(manifest)?;
-            let manifest_at = Span::append(bodies, &json);
-            entries.push(Entry { id: manifest.id.to_string().into(), kind: manifest.kind, digest, manifest: manifest_at });
+            let written = Span::append(&mut manifests, &serde_json::to_vec(manifest)?);
+            entries.push(Entry { id: manifest.id.to_string().into(), kind: manifest.kind, digest, manifest: written });
         }
-        Ok(Index { host: env!("CARGO_PKG_VERSION").to_owned(), digest, entries })
+        let host = env!("CARGO_PKG_VERSION").to_owned();
+        let manifests_digest = Digest::of(&manifests);
+        Ok(Index { host, digest, entries, manifests: Span::append(bodies, &manifests), manifests_digest })
+    }
+
+    /// The manifests, given what lies where they do: certainly those of the index.
+    pub(crate) fn manifests<'a>(&'a self, bytes: Cow<'a, [u8]>) -> Result<Manifests<'a>, Problem> {
+        if Digest::of(&bytes) == self.manifests_digest { Ok(Manifests { index: self, bytes }) } else { Err(damaged()) }
+    }
+
+    /// The order, as places among the blocks by id.
+    pub(crate) fn order(&self) -> Vec<usize> {
+        let mut by_id: Vec<(usize, &Entry)> = self.entries.iter().enumerate().collect();
+        by_id.sort_by(|(_, one), (_, other)| one.id.cmp(&other.id));
+        let mut order: Vec<(usize, usize)> = by_id.iter().enumerate().map(|(by_id, (place, _))| (*place, by_id)).collect();
+        order.sort_unstable();
+        order.into_iter().map(|(_, by_id)| by_id).collect()
     }
 
     /// Whether this host made it.
     pub(crate) fn is_ours(&self) -> bool {
         self.host == env!("CARGO_PKG_VERSION")
     }
+}
+
+/// The manifests of an index.
+pub(crate) struct Manifests<'a> {
+    index: &'a Index,
+    bytes: Cow<'a, [u8]>,
+}
+
+impl Manifests<'_> {
+    /// A block's, by its place in the index.
+    pub(crate) fn of(&self, place: usize) -> Result<Manifest, Problem> {
+        let entry = self.index.entries.get(place).ok_or_else(damaged)?;
+        let json = entry.manifest.of(&self.bytes).ok_or_else(damaged)?;
+        serde_json::from_slice(json)
+            .map_err(|error| Problem::NoBundle(format!("the manifest of {} cannot be read: {error}", entry.id)))
+    }
+}
+
+fn damaged() -> Problem {
+    Problem::NoBundle("its manifests are damaged".into())
 }
 
 impl Span {
@@ -63,7 +103,7 @@ impl Span {
         Span { at, length: bytes.len() as u64 }
     }
 
-    /// That part of what lies behind the head.
+    /// That part of what it is counted in.
     pub(crate) fn of(self, bodies: &[u8]) -> Option<&[u8]> {
         let at = usize::try_from(self.at).ok()?;
         bodies.get(at..at.checked_add(usize::try_from(self.length).ok()?)?)

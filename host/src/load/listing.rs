@@ -8,7 +8,7 @@ pub(crate) enum Listing {
     /// A bundle that this host put in order.
     Bundle(Bundle),
     /// A folder whose files are those that the cache knows.
-    Folder(Known),
+    Folder(Box<Known>),
 }
 
 impl Listing {

@@ -23,10 +23,9 @@ pub(crate) use lock::LockFile;
 pub(crate) use seen::Seen;
 pub use signature::{KeyError, Keys, make_key, sign};
 
-use plinth_manifest::Manifest;
+use plinth_manifest::{BlockId, Manifest};
 use std::{
     borrow::Cow,
-    collections::HashMap,
     fmt, fs, io,
     path::{Path, PathBuf},
     thread,
@@ -142,21 +141,26 @@ impl Components {
     pub fn from_bundle(bundle: &Bundle, most_bytes: u64, keys: Option<&Keys>) -> Result<Components, LoadError> {
         let unknown = keys.filter(|_| !bundle.is_vouched_for(keys));
         let bundle = if keys.is_some() { bundle.vouched(unknown.is_none()) } else { bundle.clone() };
+        let component =
+            |place, manifest, digest| Component { manifest, digest, source: Source::Bundle { bundle: bundle.clone(), place } };
+        let digest_of = |place| bundle.digest_of(place).unwrap_or_default();
         let places: Vec<usize> = (0..bundle.len()).collect();
-        let loaded = in_parallel(&places, |place| {
-            let digest = bundle.digest_of(*place).unwrap_or_default();
-            let manifest = match unknown {
-                None => bundle.manifest(*place)?,
-                Some(keys) => {
-                    let signers = keys.signers(&digest, bundle.signature_of(*place))?;
-                    let manifest = component::inspect(&bundle.component(*place, most_bytes)?)?;
-                    Keys::of_team(manifest.team.as_deref(), &signers)?;
-                    manifest
-                }
-            };
-            Ok(Component { manifest, digest, source: Source::Bundle { bundle: bundle.clone(), place: *place } })
-        });
-        Components::collect(bundle.blocks().map(|block| format!("{}, {}", bundle.name(), block.id)).zip(loaded))
+        let loaded = match unknown {
+            None => {
+                let manifests = bundle.manifests().map_err(|problem| LoadError::one(bundle.name().to_owned(), problem))?;
+                in_parallel(&places, |place| Ok(component(*place, manifests.of(*place)?, digest_of(*place))))
+            }
+            Some(keys) => in_parallel(&places, |place| {
+                let digest = digest_of(*place);
+                let signers = keys.signers(&digest, bundle.signature_of(*place))?;
+                let manifest = component::inspect(&bundle.component(*place, most_bytes)?)?;
+                Keys::of_team(manifest.team.as_deref(), &signers)?;
+                Ok(component(*place, manifest, digest))
+            }),
+        };
+        let entries = &bundle.index().entries;
+        let names = entries.iter().map(|entry| fmt::from_fn(|f| write!(f, "{}, {}", bundle.name(), entry.id)));
+        Components::collect(names.zip(loaded))
     }
 
     /// Loads components that the program carries, such as `include_bytes!`. The names are for errors.
@@ -228,27 +232,28 @@ impl Components {
         }))
     }
 
-    fn collect(loaded: impl Iterator<Item = (String, Result<Component, Problem>)>) -> Result<Components, LoadError> {
-        let (mut components, mut problems) = (Vec::<Component>::new(), Vec::new());
-        let mut first: HashMap<String, String> = HashMap::new();
-        for (file, loaded) in loaded {
+    /// Puts what was loaded together, each with its name for errors.
+    fn collect<N: fmt::Display>(loaded: impl Iterator<Item = (N, Result<Component, Problem>)>) -> Result<Components, LoadError> {
+        let (mut names, mut components, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, (name, loaded)) in loaded.enumerate() {
+            names.push(name);
             match loaded {
-                Ok(component) => match first.get(&*component.manifest.id) {
-                    Some(other) => {
-                        problems.push((file, Problem::Duplicate { id: component.manifest.id.to_string(), other: other.clone() }));
-                    }
-                    None => {
-                        first.insert(component.manifest.id.to_string(), file);
-                        components.push(component);
-                    }
-                },
-                Err(problem) => problems.push((file, problem)),
+                Ok(component) => components.push((place, component)),
+                Err(problem) => problems.push((place, problem)),
             }
         }
-        if !problems.is_empty() {
-            return Err(LoadError(problems));
+        components.sort_by(|(_, one), (_, other)| one.manifest.id.cmp(&other.manifest.id));
+        let name = |place: usize| names.get(place).map(N::to_string).unwrap_or_default();
+        for same in components.chunk_by(|(_, one), (_, other)| one.manifest.id == other.manifest.id) {
+            let [(first, _), others @ ..] = same else { continue };
+            let duplicate = |id: &BlockId| Problem::Duplicate { id: id.to_string(), other: name(*first) };
+            problems.extend(others.iter().map(|(place, other)| (*place, duplicate(&other.manifest.id))));
         }
-        Ok(Components::sorted(components))
+        if problems.is_empty() {
+            return Ok(Components(components.into_iter().map(|(_, component)| component).collect()));
+        }
+        problems.sort_by_key(|(place, _)| *place);
+        Err(LoadError(problems.into_iter().map(|(place, problem)| (name(place), problem)).collect()))
     }
 
     fn sorted(mut components: Vec<Component>) -> Components {

@@ -3,7 +3,7 @@
 
 use super::{
     Component, Components, Digest, Source,
-    index::{FRAME, Index, Span, frame, framed, head},
+    index::{FRAME, Index, frame, framed, head},
     private,
 };
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-const MAGIC: &[u8; 16] = b"plinth folder 1\n";
+const MAGIC: &[u8; 16] = b"plinth folder 2\n";
 
 /// A file that changed less than this ago may change again without its times telling: they are no finer than the kernel's clock.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -125,11 +125,11 @@ impl Known {
 
     /// The blocks; none if what is kept of them cannot be read.
     pub(crate) fn components(&self) -> Option<Components> {
-        let manifest = |span: Span| serde_json::from_slice(span.of(&self.bodies)?).ok();
+        let manifests = self.index.manifests(self.index.manifests.of(&self.bodies)?.into()).ok()?;
         let file = |place: &u32| Some(self.folder.join(&self.files.get(usize::try_from(*place).ok()?)?.0));
-        let entries = self.index.entries.iter().zip(&self.places);
-        let components = entries.map(|(entry, place)| {
-            Some(Component { manifest: manifest(entry.manifest)?, digest: entry.digest, source: Source::File(file(place)?) })
+        let blocks = self.index.entries.iter().zip(&self.places).enumerate();
+        let components = blocks.map(|(at, (entry, place))| {
+            Some(Component { manifest: manifests.of(at).ok()?, digest: entry.digest, source: Source::File(file(place)?) })
         });
         Some(Components::sorted(components.collect::<Option<Vec<_>>>()?))
     }

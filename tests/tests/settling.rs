@@ -113,6 +113,28 @@ async fn the_last_block_that_changed_something_does_not_look_again() {
 }
 
 #[tokio::test]
+async fn a_block_that_nothing_comes_after_commits_together_with_the_end_of_its_boot() {
+    let database = TestDatabase::with_t().await;
+    let together = "select (b.xmin = o.xmin)::int from plinth.boots b join plinth.outcomes o on o.boot = b.id where o.block = ";
+    let alone = folder(&[ADDS]);
+    boot(database.host(), alone.path()).await.0.unwrap();
+    assert_eq!(database.number(&format!("{together}'0001_adds'")).await, 1);
+    // A boot whose end looks again at what came before is not over with its last block.
+    let two = folder(&[
+        ADDS,
+        ("0002_adds", ADDS.1, "insert into t (id, a) values (8, 1)", "select exists (select from t where id = 8)"),
+        ("0003_adds", ADDS.1, "insert into t (id, a) values (9, 1)", "select exists (select from t where id = 9)"),
+    ]);
+    let report = boot(database.host(), two.path()).await.0.unwrap();
+    assert_eq!(report.boot.ran, 2);
+    assert_eq!(database.number(&format!("{together}'0003_adds'")).await, 0);
+    // Nor is one that leaves something for later.
+    let states = "select string_agg(state, ' ' order by id) from plinth.boots";
+    assert_eq!(database.text(states).await.unwrap(), "complete complete");
+    assert_eq!(database.host().folder(two.path()).boot().await.unwrap().boot.round_trips, 1);
+}
+
+#[tokio::test]
 async fn a_block_that_never_starts_takes_nothing_from_the_one_that_its_begin_rode_with() {
     let database = TestDatabase::with_t().await;
     let folder = folder(&[ADDS]);

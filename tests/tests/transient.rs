@@ -201,6 +201,54 @@ async fn a_boot_whose_lock_connection_is_killed_writes_nothing_more() {
 }
 
 #[tokio::test]
+async fn a_boot_of_one_block_tells_what_it_did_whichever_answer_is_lost() {
+    let (before, now) = (guests(&["crash_first"]), guests(&["crash_first", "crash_second"]));
+    let socket = server().socket_folder().join(format!(".s.PGSQL.{}", server().port()));
+    for when in [When::Before, When::After] {
+        for message in 1.. {
+            let database = TestDatabase::with_t().await;
+            database.host().folder(before.path()).boot().await.unwrap();
+            let proxy = Proxy::new(socket.clone()).await;
+            proxy.cut_at(message, when);
+            let host = Host::new(Database::from_url(&proxy.url(&database.name)).unwrap()).cache(cache()).folder(now.path());
+            let report = host.boot().await.unwrap();
+            let case = format!("cut {when:?} message {message}: {report:?}");
+            assert_eq!(report.block("crash_second").unwrap().outcome, Outcome::Applied, "{case}");
+            assert_eq!((report.boot.ran, report.boot.state), (1, BootState::Complete), "{case}");
+            let applied = "select count(*) from plinth.outcomes where block = 'crash_second' and outcome = 'applied'";
+            assert_eq!(database.number(applied).await, 1, "{case}");
+            assert_eq!(database.number("select count(*) from crash where block = 'crash_second'").await, 3, "{case}");
+            let lies = crash::lies(&database, &serde_json::to_value(&report).unwrap()).await;
+            assert!(lies.is_empty(), "{case}: {lies:?}");
+            if !proxy.sprung() {
+                assert!(report.boot.retries.is_empty() && message > 6, "{case}");
+                break;
+            }
+            assert!(!report.boot.retries.is_empty(), "{case}");
+            database.remove(server()).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_waits_has_one_session() {
+    let database = TestDatabase::with_t().await;
+    database.client().await.batch_execute("delete from t").await.unwrap();
+    let host = database.host().folder(guests(&["three_writes"]).keep());
+    let boots = |host: Host| tokio::spawn(async move { host.boot().await.unwrap() });
+    let runs = boots(host.clone());
+    until(&database, SLEEPING).await;
+    let waits = boots(host);
+    until(&database, "select 1 from pg_stat_activity where application_name like '% waits %' and datname = current_database()")
+        .await;
+    let sessions =
+        "select count(*) from pg_stat_activity where application_name like 'plinth %' and datname = current_database()";
+    assert_eq!(database.number(sessions).await, 3, "the runner has two");
+    assert_eq!(runs.await.unwrap().boot.state, BootState::Complete);
+    assert_eq!(waits.await.unwrap().boot.state, BootState::Joined);
+}
+
+#[tokio::test]
 async fn a_runner_that_was_overtaken_is_fenced_off_at_its_commit() {
     let database = TestDatabase::with_t().await;
     database.client().await.batch_execute("delete from t").await.unwrap();

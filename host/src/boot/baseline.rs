@@ -6,12 +6,12 @@ use crate::{
     error::BootError,
     host::Host,
     ledger::{Known, LedgerError, Look as LedgerLook, Record, Row},
-    lock::{Attempt, Claimant, Held, pause},
+    lock::{Attempt, Claimant, Claimed, Held, pause},
     plan::{self, Action, Baseline, Plan, PlanError, PlanProblem},
     report::{BlockReport, BootState, Outcome},
 };
 use plinth_manifest::Kind;
-use std::{collections::BTreeSet, time::Instant};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 /// What the ledger says of a block that never ran here.
 const ADOPTED: &str = "adopted by baseline";
@@ -94,16 +94,15 @@ async fn adopt(
 }
 
 /// Takes the lock of boots. Whoever has it may be applying just what is to be adopted, so nothing is joined.
-async fn lock(host: &Host, connection: &Connection, digest: &str) -> Result<(Box<Held>, Known), BootError> {
+async fn lock(host: &Host, connection: &Connection, digest: &str) -> Result<(Held, Known), BootError> {
     let ledger = &host.ledger;
     let started = Instant::now();
     let look: LedgerLook = ledger.read_look(connection.ask(&ledger.look_query()).await)?;
-    let mut claimant = Claimant::new(host).await?;
-    claimant.knows_ledger(look.stands());
+    let mut claimant = Claimant::new(host, Arc::new(host.database.connect(&host.connection_name()).await?), look.stands());
     let mut attempt = 0;
     loop {
-        match claimant.attempt(connection, &ledger.known_query(digest), std::future::ready(Ok(()))).await? {
-            Attempt::Held(held, sets) => return Ok((held, Known::read(&sets, 0))),
+        match claimant.attempt(&ledger.known_query(digest, true)).await? {
+            Attempt::Ours(Claimed { held, read }) => return Ok((held, Known::read(&read, 0))),
             Attempt::Busy { holder } if started.elapsed() > host.lock_deadline => {
                 return Err(BootError::Locked { waited: host.lock_deadline, holder });
             }

@@ -1,6 +1,7 @@
-//! What begins a block's transaction: its settings, the name that it shows, and the begin that rides with the COMMIT before it.
+//! What begins a block's transaction: its settings, the name that it shows, and the begin that rides with the COMMIT before it, or with
+//! what opens the boot.
 
-use super::{Boot, transaction::start};
+use super::transaction::start;
 use crate::{
     database::{
         Connection, ResultSets, Sent,
@@ -8,17 +9,52 @@ use crate::{
         effects::{COUNTERS, Counters},
         literal, name,
         policy::Policy,
+        questions::Questions,
     },
     host::Host,
+    ledger::Token,
     load::Component,
     lock::{Doing, shown_while},
     report::ReportError,
-    sandbox::Running,
+    sandbox::{Running, Sandbox},
 };
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+
+/// What blocks run on.
+#[derive(Clone, Copy)]
+pub(super) struct Ground<'a> {
+    pub(super) host: &'a Host,
+    pub(super) sandbox: &'a Sandbox,
+    pub(super) connection: &'a Arc<Connection>,
+    pub(super) questions: &'a Questions,
+    /// None in a rehearsal, which commits nothing.
+    pub(super) token: Option<&'a Token>,
+    /// Whether blocks have a role of their own.
+    pub(super) walled: bool,
+}
+
+impl Ground<'_> {
+    /// The settings of a block's transaction.
+    pub(super) fn settings(self) -> String {
+        if self.questions.are_prepared() { settings_alone(self.host) } else { settings(self.host) }
+    }
+
+    /// Whether what the session's counters say is the block's that begins now, and nobody else's.
+    pub(super) fn counts_from_nothing(self) -> bool {
+        self.questions.are_prepared() && self.connection.counts_from_nothing()
+    }
+
+    /// At the begin of a block's transaction: fails if another runner took over. A role of the blocks' own cannot ask; COMMIT does.
+    fn still(self) -> String {
+        match self.token {
+            Some(token) if !self.walled => self.questions.still(token.number, || token.still()),
+            _ => "select".to_owned(),
+        }
+    }
+}
 
 /// What begins a block's transaction, and what is asked with it.
 struct Begin {
@@ -28,13 +64,13 @@ struct Begin {
 
 impl Begin {
     /// `behind` says that it is sent right behind a COMMIT, which was fenced.
-    fn new(boot: &Boot<'_>, component: &Component, behind: bool, counts_from_nothing: bool) -> Begin {
+    fn new(ground: Ground<'_>, component: &Component, behind: bool, counts_from_nothing: bool) -> Begin {
         let counters = !counts_from_nothing;
         let mut all = vec!["begin isolation level read committed read write".to_owned()];
-        all.extend((!behind).then(|| boot.still()));
-        all.extend([format!("set local {}", named(boot.host, &component.manifest.id)), boot.settings()]);
+        all.extend((!behind).then(|| ground.still()));
+        all.extend([format!("set local {}", named(ground.host, &component.manifest.id)), ground.settings()]);
         all.extend(counters.then(|| COUNTERS.to_owned()));
-        all.push(boot.questions.around().into_owned());
+        all.push(ground.questions.around().into_owned());
         Begin { statements: all.join("; "), counters }
     }
 
@@ -56,12 +92,12 @@ pub(super) struct Begins {
 
 impl Begins {
     /// Sends the begin of a block's transaction, and makes the block ready while the server is busy with it.
-    pub(super) async fn ahead(boot: &Boot<'_>, component: &Component, behind: bool, counts_from_nothing: bool) -> Begins {
-        let begin = Begin::new(boot, component, behind, counts_from_nothing);
-        let begun = boot.connection.send_ahead(begin.statements.clone());
+    pub(super) async fn ahead(ground: Ground<'_>, component: &Component, behind: bool, counts_from_nothing: bool) -> Begins {
+        let begin = Begin::new(ground, component, behind, counts_from_nothing);
+        let begun = ground.connection.send_ahead(begin.statements.clone());
         Connection::leaves().await;
-        let policy = Arc::new(Policy::new(&component.manifest, &boot.record.ledger.schema));
-        let mut running = start(boot, component, policy.clone(), &boot.connection);
+        let policy = Arc::new(Policy::new(&component.manifest, &ground.host.ledger.schema));
+        let mut running = start(ground, component, policy.clone());
         if let Ok(running) = &mut running {
             running.instantiate().await;
         }
@@ -82,6 +118,11 @@ impl Begins {
 pub(super) struct BegunAhead(Mutex<Option<Begins>>);
 
 impl BegunAhead {
+    /// With one that began with the boot.
+    pub(super) fn with(begins: Option<Begins>) -> BegunAhead {
+        BegunAhead(Mutex::new(begins))
+    }
+
     pub(super) fn put(&self, begins: Begins) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(begins);
     }

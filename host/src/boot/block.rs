@@ -13,11 +13,15 @@ use crate::{
     sandbox::{Ended, Stepped},
 };
 use plinth_manifest::{Kind, OnFailure, Transaction as Wrapping};
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 impl Boot<'_> {
-    /// Runs a block, again if it fails in a way that may pass. Failures are part of the report. The begin of the next one rides with its end.
-    pub(super) async fn block(&self, component: &Component, step: &Step, next: Option<&Component>) -> BlockReport {
+    /// Runs a block, again if it fails in a way that may pass. Failures are part of the report. With its end rides the begin of the next one, or
+    /// the end of the boot.
+    pub(super) async fn block(&self, component: &Component, step: &Step, coming: &[Step]) -> BlockReport {
         if component.manifest.kind == Kind::Backfill {
             return self.backfill(component, step).await;
         }
@@ -29,7 +33,7 @@ impl Boot<'_> {
             let again = if component.manifest.transaction == Wrapping::None {
                 self.outside(component, resumed, &mut report, started).await
             } else {
-                self.once(component, step, next, &mut report, started).await
+                self.once(component, step, coming, &mut report, started).await
             };
             let Some(pause) = again else { return report };
             resumed = true;
@@ -44,11 +48,11 @@ impl Boot<'_> {
         &self,
         component: &Component,
         step: &Step,
-        next: Option<&Component>,
+        coming: &[Step],
         report: &mut BlockReport,
         started: Instant,
     ) -> Option<Duration> {
-        match self.inside(component, next, report, started).await {
+        match self.inside(component, coming, report, started).await {
             Ok(()) => {}
             Err(Stopped::Deferred(transaction, reason)) => {
                 self.put_off(component, step, transaction, reason, report, started).await;
@@ -89,7 +93,7 @@ impl Boot<'_> {
     async fn inside<'a>(
         &'a self,
         component: &'a Component,
-        next: Option<&Component>,
+        coming: &[Step],
         report: &mut BlockReport,
         started: Instant,
     ) -> Result<(), Stopped<'a>> {
@@ -100,9 +104,15 @@ impl Boot<'_> {
             let rows = json(&[Row::new(report, Some(component))]);
             self.questions.record(&rows, self.record.boot, |rows, boot| self.record.ledger.write(rows, boot))
         });
+        // Whoever is told that the boot is over is told what is on the disk.
+        let closing = record.as_ref().and_then(|_| self.closes_with(report, coming));
+        let durable = if closing.is_some() { Durable::AtOnce } else { Durable::WithTheBoot };
+        let closes = closing.is_some();
+        let record: Vec<String> = record.into_iter().chain(closing).collect();
         self.pass.commits(report);
-        match measured.commit(record.as_deref(), Durable::WithTheBoot, next).await {
+        match measured.commit(&record, durable, self.next(coming)).await {
             Ok(_) => {
+                self.closed.store(closes, Ordering::Relaxed);
                 report.duration_ms = milliseconds(started);
                 Ok(())
             }

@@ -90,7 +90,7 @@ impl Boot<'_> {
     async fn try_again(&self, component: &Component) -> Result<BTreeMap<TableName, RowCounts>, ReportError> {
         let failed = |error: tokio_postgres::Error| ReportError::of_host(&error, "the second run cannot be measured");
         let policy = Arc::new(Policy::new(&component.manifest, &self.record.ledger.schema));
-        let mut running = start(self, component, policy, &self.connection)?;
+        let mut running = start(self.ground(), component, policy)?;
         let before = self.connection.send(&format!("savepoint plinth_again; {COUNTERS}")).await.map_err(failed)?;
         running.session().enter(Phase::Work, Counters::read(&before, 0));
         running.work().await.map_err(|error| ReportError::of_block(&error, running.failed(), None))?;

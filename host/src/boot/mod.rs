@@ -4,6 +4,7 @@ pub(crate) mod backfill;
 pub(crate) mod baseline;
 mod begin;
 mod block;
+mod close;
 mod contest;
 mod failure;
 pub(crate) mod findings;
@@ -19,6 +20,7 @@ mod provides;
 mod recall;
 pub(crate) mod rehearse;
 pub(crate) mod roles;
+mod sessions;
 mod settle;
 pub(crate) mod status;
 mod thread;
@@ -30,24 +32,28 @@ use crate::{
     database::{Connection, questions::Questions},
     error::BootError,
     host::Host,
-    ledger::{LedgerError, Record, Row},
+    ledger::{LedgerError, Record},
     load::Component,
     lock::Held,
     plan::{Action, Plan, Step},
     report::{BlockReport, BootReport, BootState, Outcome, Report},
     sandbox::{Ahead, Sandbox},
 };
-use begin::{BegunAhead, settings, settings_alone};
+use begin::{BegunAhead, Ground};
 use loaded::Listed;
 pub(crate) use loaded::Loaded;
 use look::Turn;
+use open::Opened;
 use pass::Pass;
 use plinth_manifest::{Kind, Transaction as Wrapping};
 use recall::Recalls;
 use settle::Looks;
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -78,6 +84,8 @@ pub(crate) struct Boot<'a> {
     looks: Looks,
     recalls: Recalls,
     begun: BegunAhead,
+    /// Whether the COMMIT of the last block closed the boot.
+    closed: AtomicBool,
 }
 
 /// Boots, until it is done or `stop` is: then the statement that runs is cancelled and everything uncommitted rolled back.
@@ -144,55 +152,20 @@ async fn attempt(host: &Host, listed: &Arc<Listed>, connection: Arc<Connection>,
     pass.connected(&connection);
     let started = Instant::now();
     let turn = look::turn(host, listed, &connection, started).await?;
-    let (held, known, pooled, once_complete) = match turn {
+    let (held, known, opening, pooled, once_complete) = match turn {
         Turn::Nothing(mut report) | Turn::Joined(mut report) => {
-            report.boot.retries = pass.retries();
+            pass.complete(&mut report);
             return Ok(*report);
         }
-        Turn::Ours { held, known, pooled, once_complete } => (held, known, pooled, once_complete),
+        Turn::Ours { held, known, opening, pooled, once_complete } => (held, known, opening, pooled, once_complete),
     };
     // Loaded under the lock, before the claim: see `turn`.
     let loaded = listed.loaded(host)?;
-    let opened = async {
-        let blocks = roles::connection_of_blocks(host, &connection).await?;
-        // While the server is busy: what is in the ledger of rules is held against their policies.
-        let recalls = async {
-            Connection::leaves().await;
-            // What was asked may be what cost an earlier try its connection.
-            if pass.retries().is_empty() {
-                Recalls::new(loaded.components.iter(), &known, &host.ledger.schema)
-            } else {
-                Recalls::default()
-            }
-        };
-        let sandbox = host.sandbox()?;
-        let planned = async {
-            let mut plan = planning::against(host, loaded, (&connection, &blocks), &known).await?;
-            plan.notes.extend(planning::removed_rules(host, &connection, &plan).await?);
-            Ok::<_, BootError>(plan)
-        };
-        let (plan, recalls) = tokio::join!(planned, recalls);
-        let plan = plan?;
-        let runs = plan.steps.iter().filter(|step| runs(step));
-        let pending: Vec<&Component> = runs.filter_map(|step| loaded.components.get(step.component)).collect();
-        // Nothing is made ready for what most likely need not run.
-        let pending: Vec<&Component> =
-            pending.into_iter().filter(|component| !recalls.may_spare(&component.manifest.id)).collect();
-        // The first blocks are compiled meanwhile.
-        let ahead = Ahead::new(sandbox.clone(), pending.iter().map(|component| (*component).clone()).collect());
-        // What is prepared rides with what opens the boot: it is nothing that anybody else would see.
-        let (record, questions) = tokio::join!(
-            open::open(host, loaded, &connection, &held, &plan),
-            open::questions(host, (&connection, &blocks), &held, &pending)
-        );
-        let (record, questions) = (record?, questions?);
-        Ok((blocks, plan, record, sandbox, ahead, questions, recalls))
-    };
     let opened = tokio::select! {
-        opened = opened => opened,
+        opened = open::opened(host, loaded, pass, (&connection, &held), &known, opening) => opened,
         why = held.lost() => Err(BootError::LockLost(why)),
     };
-    let (blocks, mut plan, record, sandbox, ahead, questions, recalls) = match opened {
+    let Opened { sessions, mut plan, record, sandbox, ahead, questions, recalls, begun } = match opened {
         Ok(opened) => opened,
         Err(error) => {
             held.release().await;
@@ -208,8 +181,8 @@ async fn attempt(host: &Host, listed: &Arc<Listed>, connection: Arc<Connection>,
         pass,
         plan,
         held: Some(&held),
-        connection: blocks,
-        ours: connection,
+        connection: sessions.blocks,
+        ours: sessions.ours,
         record,
         sandbox,
         questions,
@@ -218,7 +191,8 @@ async fn attempt(host: &Host, listed: &Arc<Listed>, connection: Arc<Connection>,
         reports: Vec::new(),
         looks: Looks::default(),
         recalls,
-        begun: BegunAhead::default(),
+        begun: BegunAhead::with(begun),
+        closed: Default::default(),
     };
     pass.runs_on(&boot.connection);
     pass.opened(&boot.record, boot.report(BootState::Interrupted).boot, started);
@@ -233,20 +207,28 @@ async fn attempt(host: &Host, listed: &Arc<Listed>, connection: Arc<Connection>,
     Err(BootError::LockLost(lost))
 }
 
+/// Whether a block's transaction may begin before it is its turn: one that needs none, or most likely need not run, has no such transaction.
+fn starts(component: &Component, recalls: &Recalls) -> bool {
+    let manifest = &component.manifest;
+    manifest.kind != Kind::Backfill && manifest.transaction != Wrapping::None && !recalls.may_spare(&manifest.id)
+}
+
 /// Whether a step is one of this boot's.
 fn runs(step: &Step) -> bool {
     !matches!(step.action, Action::Skip | Action::Background)
 }
 
 impl Boot<'_> {
-    /// The settings of a block's transaction.
-    fn settings(&self) -> String {
-        if self.questions.are_prepared() { settings_alone(self.host) } else { settings(self.host) }
-    }
-
-    /// Whether what the session's counters say is the block's that begins now, and nobody else's.
-    fn counts_from_nothing(&self) -> bool {
-        self.questions.are_prepared() && self.connection.counts_from_nothing()
+    /// What its blocks run on.
+    fn ground(&self) -> Ground<'_> {
+        Ground {
+            host: self.host,
+            sandbox: &self.sandbox,
+            connection: &self.connection,
+            questions: &self.questions,
+            token: self.record.token.as_ref(),
+            walled: self.walled(),
+        }
     }
 
     async fn run(&mut self, mut ahead: Ahead) -> Result<Report, BootError> {
@@ -274,7 +256,7 @@ impl Boot<'_> {
                     compiled += 1;
                     running += 1;
                     self.host.teller.block(&component.manifest.id, running);
-                    let mut report = self.block(component, step, self.next(steps.get(place + 1..).unwrap_or_default())).await;
+                    let mut report = self.block(component, step, steps.get(place + 1..).unwrap_or_default()).await;
                     self.host.teller.ended(&report);
                     // A rule that did its work in an earlier try finds nothing to do in this one, where none is recalled.
                     if report.outcome == Outcome::Unchanged
@@ -313,8 +295,7 @@ impl Boot<'_> {
         let running = steps.iter().filter(|step| runs(step));
         let mut running = running.filter_map(|step| self.loaded.components.get(step.component));
         let next = running.find(|component| self.waits(component).is_none())?;
-        let runs = !self.recalls.may_spare(&next.manifest.id);
-        (runs && next.manifest.kind != Kind::Backfill && next.manifest.transaction != Wrapping::None).then_some(next)
+        starts(next, &self.recalls).then_some(next)
     }
 
     /// A block that cannot run, since one that it needs put its work off in this boot or is not done yet.
@@ -341,47 +322,24 @@ impl Boot<'_> {
         Some(BlockReport::new(&manifest.id, manifest.kind, Outcome::Skipped))
     }
 
-    /// Closes a boot that did all of its work. What changed nothing is recorded here, all in one.
+    /// Ends a boot that did all of its work.
     async fn complete(&mut self) -> Result<Report, BootError> {
-        for (id, kind) in &self.plan.retired {
-            self.reports.push(BlockReport::new(id, *kind, Outcome::Retired));
+        let closing = self.closing(None);
+        let retired = self.plan.retired.iter().map(|(id, kind)| BlockReport::new(id, *kind, Outcome::Retired));
+        self.reports.extend(retired);
+        if !self.closed.load(Ordering::Relaxed) {
+            // Whoever is told that something was applied is told what is on the disk; also if a predecessor applied it that was killed.
+            let applied = self.reports.iter().any(|report| report.outcome == Outcome::Applied);
+            let statements = if applied || !self.once_complete {
+                self.record.guarded(&closing.statements)
+            } else {
+                self.record.guarded_without_waiting(&closing.statements)
+            };
+            self.ours.send(&statements).await.map_err(|source| {
+                BootError::Ledger(LedgerError::Database { schema: self.record.ledger.schema.clone(), doing: "written", source })
+            })?;
         }
-        let state = if self.reports.iter().any(|report| report.outcome == Outcome::Deferred || report.waits) {
-            BootState::Deferred
-        } else {
-            BootState::Complete
-        };
-        // Until it is done, every boot has something to do, or at least to leave for later.
-        let more = self.reports.iter().any(|report| report.outcome == Outcome::Background);
-        let late = self.reports.iter().filter(|report| matches!(report.outcome, Outcome::Unchanged | Outcome::Retired));
-        let rows: Vec<Row<'_>> = late.map(|report| Row::new(report, self.component(&report.id))).collect();
-        let returned: Vec<&str> = self
-            .plan
-            .steps
-            .iter()
-            .filter(|step| step.returns && step.action == Action::Skip)
-            .filter_map(|step| self.loaded.components.get(step.component))
-            .map(|component| &*component.manifest.id)
-            .collect();
-        let mut statements = vec![self.record.rows(&rows)];
-        if !returned.is_empty() {
-            statements.push(self.record.returned(&returned));
-        }
-        // This statement's own round trip is one more.
-        let trips = self.round_trips() + 1;
-        statements.push(if more { self.record.close_for_now(state, trips) } else { self.record.close(state, trips, None) });
-        // Whoever is told that something was applied is told what is on the disk; also if a predecessor applied it that was killed.
-        let applied = self.reports.iter().any(|report| report.outcome == Outcome::Applied);
-        let statements = statements.join("; ");
-        let closing = if applied || !self.once_complete {
-            self.record.guarded(&statements)
-        } else {
-            self.record.guarded_without_waiting(&statements)
-        };
-        self.ours.send(&closing).await.map_err(|source| {
-            BootError::Ledger(LedgerError::Database { schema: self.record.ledger.schema.clone(), doing: "written", source })
-        })?;
-        Ok(self.report(state))
+        Ok(self.report(closing.state))
     }
 
     /// Closes a boot whose last block failed. The block's own row was written when it was rolled back.

@@ -82,8 +82,8 @@ impl Boot<'_> {
     async fn try_outside(&self, component: &Component, report: &mut BlockReport) -> Result<(), ReportError> {
         let failed = |doing: &'static str| move |error: tokio_postgres::Error| ReportError::of_host(&error, doing);
         let policy = Arc::new(Policy::new(&component.manifest, &self.record.ledger.schema));
-        compiled(self, component).await?;
-        let mut running = start(self, component, policy, &self.connection)?;
+        compiled(&self.sandbox, component).await?;
+        let mut running = start(self.ground(), component, policy)?;
         let mark = self.record.guarded(&self.record.started(component));
         self.ours.send(&mark).await.map_err(failed("the start cannot be recorded"))?;
         self.enter_outside(component).await?;

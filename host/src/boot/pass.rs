@@ -142,6 +142,21 @@ impl Pass {
         Some(pause)
     }
 
+    /// Puts what earlier tries did into the report of one that found nothing left to do: a COMMIT that was not answered may have ended the boot.
+    pub(super) fn complete(&self, report: &mut Report) {
+        report.boot.retries = self.retries();
+        if report.boot.retries.is_empty() {
+            return;
+        }
+        for block in &mut report.blocks {
+            if let Some(earlier) = self.applied(&block.id) {
+                report.boot.ran += 1;
+                report.boot.skipped = report.boot.skipped.saturating_sub(usize::from(block.outcome == Outcome::Skipped));
+                *block = earlier;
+            }
+        }
+    }
+
     pub(super) fn retries(&self) -> Vec<Retry> {
         self.inner().retries.clone()
     }

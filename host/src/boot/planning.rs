@@ -1,6 +1,10 @@
 //! The plan of a boot: what is loaded, held against the ledger and the catalog.
 
-use super::{Loaded, history, provides, roles::connection_of_blocks};
+use super::{
+    Loaded, history,
+    provides::{self, Looked},
+    roles::connection_of_blocks,
+};
 use crate::{
     database::Connection,
     error::BootError,
@@ -15,7 +19,10 @@ use std::sync::Arc;
 pub(super) async fn now(host: &Host, loaded: &Loaded, connection: &Arc<Connection>) -> Result<Plan, BootError> {
     let known = known(host, connection, &loaded.digest).await?;
     let blocks = connection_of_blocks(host, connection).await?;
-    against(host, loaded, (connection, &blocks), &known).await
+    let plan = Plan::new(&loaded.components, &loaded.order, &known);
+    let looked = required(host, loaded, &blocks, &plan);
+    judged(host, loaded, (connection, &blocks), &known, &plan, looked).await?;
+    Ok(plan)
 }
 
 /// What the ledger knows; nothing, if there is none.
@@ -25,7 +32,7 @@ pub(super) async fn known(host: &Host, connection: &Connection, digest: &str) ->
     if matches!(look, Look::Absent) {
         return Ok(Known::default());
     }
-    let sets = connection.send(&ledger.known_query(digest)).await.map_err(|source| LedgerError::Database {
+    let sets = connection.send(&ledger.known_query(digest, look.stands())).await.map_err(|source| LedgerError::Database {
         schema: ledger.schema.clone(),
         doing: "read",
         source,
@@ -33,19 +40,24 @@ pub(super) async fn known(host: &Host, connection: &Connection, digest: &str) ->
     Ok(Known::read(&sets, 0))
 }
 
-/// Plans against what was read of the ledger, and the catalog, if nothing stands against it.
-pub(super) async fn against(
+/// Has the catalog asked for what the blocks of a plan require.
+pub(super) fn required<'a>(host: &Host, loaded: &'a Loaded, blocks: &Arc<Connection>, plan: &Plan) -> Looked<'a> {
+    Looked::up(host, blocks, plan::wanted(plan, &loaded.components))
+}
+
+/// Whether nothing stands against a plan, by the ledger and by the catalog.
+pub(super) async fn judged(
     host: &Host,
     loaded: &Loaded,
     (ours, blocks): (&Connection, &Connection),
     known: &Known,
-) -> Result<Plan, BootError> {
-    let plan = Plan::new(&loaded.components, &loaded.order, known);
-    let wanted = plan::wanted(&plan, &loaded.components);
-    let existing = provides::existing(host, blocks, wanted).await.map_err(BootError::Catalog)?;
-    let by_removed = provides::by_removed(&host.ledger, ours, &plan, known).await?;
+    plan: &Plan,
+    looked: Looked<'_>,
+) -> Result<(), BootError> {
+    let existing = looked.existing(host, blocks).await.map_err(BootError::Catalog)?;
+    let by_removed = provides::by_removed(&host.ledger, ours, plan, known).await?;
     let problems = plan.all_problems(&loaded.components, (known, &by_removed), &existing, &host.accepted_removals);
-    if problems.is_empty() { Ok(plan) } else { Err(PlanError(problems).into()) }
+    if problems.is_empty() { Ok(()) } else { Err(PlanError(problems).into()) }
 }
 
 /// What the boots before this one say of rules that are removed.

@@ -3,7 +3,7 @@
 use super::begin::settings;
 use crate::{
     database::{
-        Connection,
+        Connection, Sent,
         catalog::{Existing, Look, Wanted},
     },
     host::Host,
@@ -12,33 +12,45 @@ use crate::{
     report::{ErrorClass, ReportError},
 };
 use plinth_manifest::{Kind, Manifest, Object};
+use std::sync::Arc;
 use tokio_postgres::error::SqlState;
 
-/// Looks objects up before the first block runs, in one round trip, or none if there are none to look up.
-///
+/// What objects there are before the first block runs: asked in one round trip, or none if there are none to look up.
+pub(super) struct Looked<'a> {
+    look: Look<'a>,
+    sent: Option<Sent>,
+}
+
 /// Under the settings of blocks: what the server prints depends on the search path.
-pub(super) async fn existing(
-    host: &Host,
-    connection: &Connection,
-    wanted: Vec<Wanted<'_>>,
-) -> Result<Existing, tokio_postgres::Error> {
-    let look = Look::new(wanted);
-    if look.is_empty() {
-        return Ok(Existing::default());
+fn ask(host: &Host, look: &Look<'_>) -> String {
+    format!("{}; {}", settings(host), look.query())
+}
+
+impl<'a> Looked<'a> {
+    /// Has it asked.
+    pub(super) fn up(host: &Host, connection: &Arc<Connection>, wanted: Vec<Wanted<'a>>) -> Looked<'a> {
+        let look = Look::new(wanted);
+        let sent = (!look.is_empty()).then(|| connection.send_ahead(ask(host, &look)));
+        Looked { look, sent }
     }
-    let ask = |look: &Look<'_>| format!("{}; {}", settings(host), look.query());
-    let sets = match connection.send(&ask(&look)).await {
-        // Somebody holds a table whose defaults or predicates were asked for. What can be known without waiting is better
-        // than nothing; the block itself will wait for that table, if it needs it.
-        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
-            tracing::warn!(
-                "another session holds a lock: defaults, predicates and constraints of what is required are not compared"
-            );
-            connection.send(&ask(&look.without_waiting())).await?
-        }
-        sets => sets?,
-    };
-    Ok(look.read(&sets, 0))
+
+    /// Waits for the answer.
+    pub(super) async fn existing(self, host: &Host, connection: &Connection) -> Result<Existing, tokio_postgres::Error> {
+        let Looked { look, sent } = self;
+        let Some(sent) = sent else { return Ok(Existing::default()) };
+        let sets = match sent.await {
+            // Somebody holds a table whose defaults or predicates were asked for. What can be known without waiting is better
+            // than nothing; the block itself will wait for that table, if it needs it.
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+                tracing::warn!(
+                    "another session holds a lock: defaults, predicates and constraints of what is required are not compared"
+                );
+                connection.send(&ask(host, &look.without_waiting())).await?
+            }
+            sets => sets?,
+        };
+        Ok(look.read(&sets, 0))
+    }
 }
 
 /// What blocks provided whose components are gone, if that matters.

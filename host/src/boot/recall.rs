@@ -91,7 +91,8 @@ impl Boot<'_> {
         let rules: Vec<(&str, &Recall)> = coming
             .filter_map(|component| Some((&*component.manifest.id, self.recalls.known.get(&*component.manifest.id)?)))
             .collect();
-        let begin = format!("begin isolation level read committed read only; {}; savepoint {ASKED_AGAIN}", self.settings());
+        let begin =
+            format!("begin isolation level read committed read only; {}; savepoint {ASKED_AGAIN}", self.ground().settings());
         let limits = &self.host.limits;
         self.connection.trips().bound_answers(limits.answer_bytes, limits.notices);
         let asks = ask_each(&self.connection, rules.iter().map(|(_, recall)| recall.asked.clone()).collect());

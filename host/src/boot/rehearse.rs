@@ -78,6 +78,7 @@ async fn rehearse(host: &Host, pass: &Pass) -> Result<Rehearsal, BootError> {
         looks: Looks::default(),
         recalls: Recalls::default(),
         begun: BegunAhead::default(),
+        closed: Default::default(),
     };
     let blocks = boot.rehearsed(server.as_deref()).await;
     // If the server is gone, so is the transaction: what was seen is told all the same.

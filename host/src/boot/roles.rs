@@ -60,7 +60,8 @@ impl Boot<'_> {
     pub(super) async fn admitted(&self, statements: &str) -> Result<String, ReportError> {
         let token = match &self.record.token {
             Some(token) if self.walled() => token,
-            _ => return Ok(format!("{}; {statements}", self.questions.fence(self.record.fence()))),
+            Some(token) => return Ok(format!("{}; {statements}", self.questions.fence(token.number, || token.fence()))),
+            None => return Ok(statements.to_owned()),
         };
         let no_secret = || ReportError::new(crate::report::ErrorClass::Connection, "the system has no randomness for a secret");
         let secret = Secret::new().ok_or_else(no_secret)?;
@@ -69,10 +70,5 @@ impl Boot<'_> {
         let told = self.ours.send(&admits).await;
         told.map_err(|error| ReportError::of_host(&error, "the ledger cannot be told the block's secret"))?;
         Ok(token.as_host(&secret, statements))
-    }
-
-    /// At the begin of a block's transaction: fails if another runner took over. A role of the blocks' own cannot ask; COMMIT does.
-    pub(super) fn still(&self) -> String {
-        if self.walled() { "select".to_owned() } else { self.questions.still(self.record.still()) }
     }
 }

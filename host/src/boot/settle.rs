@@ -56,20 +56,25 @@ fn may_have_changed(report: &BlockReport) -> bool {
     report.outcome == Outcome::Applied || in_parts
 }
 
+/// Those that ran to their end, by id.
+fn ran(reports: &[BlockReport]) -> Vec<&str> {
+    let ran = reports.iter().filter(|report| matches!(report.outcome, Outcome::Applied | Outcome::Unchanged));
+    ran.map(|report| report.id.as_str()).collect()
+}
+
 impl Boot<'_> {
     /// Lets everything settle. The error names the block.
     pub(super) async fn settle(&self) -> Result<(), (String, ReportError)> {
         // Every block looked right before its COMMIT: what was found by the last that changed something, and by those after it, still holds.
         let Some(last) = self.reports.iter().rposition(may_have_changed) else { return Ok(()) };
         let before = if self.a_rule_wrote() { self.reports.as_slice() } else { self.reports.get(..last).unwrap_or_default() };
-        let ran = before.iter().filter(|report| matches!(report.outcome, Outcome::Applied | Outcome::Unchanged));
-        let ran: Vec<&str> = ran.map(|report| report.id.as_str()).collect();
+        let ran = ran(before);
         if !self.a_rule_wrote() && self.looks.are_empty(&ran) {
             return Ok(());
         }
         let broken = |id: &str, error: ReportError| (id.to_owned(), error);
         let first = ran.first().copied().unwrap_or_default();
-        let begin = format!("begin isolation level read committed read write; {}", self.settings());
+        let begin = format!("begin isolation level read committed read write; {}", self.ground().settings());
         let (begun, looked) = self.connection.send_before(Duration::ZERO, &begin, self.settled(&ran)).await;
         if let Some(Err(error)) = begun {
             return Err(broken(first, ReportError::of_host(&error, "BEGIN")));
@@ -87,6 +92,11 @@ impl Boot<'_> {
             self.second_pass().await?;
         }
         self.look_again(ids).await
+    }
+
+    /// Whether nothing has to be looked at again that was reported so far, whatever comes.
+    pub(super) fn has_settled(&self) -> bool {
+        !self.a_rule_wrote() && self.looks.are_empty(&ran(&self.reports))
     }
 
     fn a_rule_wrote(&self) -> bool {
@@ -120,7 +130,7 @@ impl Boot<'_> {
             let Some(component) = self.component(id) else { continue };
             let policy = Arc::new(Policy::new(&component.manifest, &self.record.ledger.schema));
             let told = |error| (id.to_owned(), error);
-            let mut running = start(self, component, policy, &self.connection).map_err(told)?;
+            let mut running = start(self.ground(), component, policy).map_err(told)?;
             running.session().enter(Phase::Verify, Counters::default());
             let checks = running.verify().await.map_err(|error| {
                 let failed = running.failed();

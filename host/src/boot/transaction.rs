@@ -6,11 +6,11 @@ mod measure;
 use super::{
     Boot,
     backfill::pace::{Pressure, WAITING},
-    begin::Begins,
+    begin::{Begins, Ground},
 };
 use crate::{
     database::{
-        Connection, ResultSets,
+        ResultSets,
         around::{Around, HOST_PATH},
         effects::{COUNTERS, Counters, Effects},
         observer::Observer,
@@ -21,7 +21,7 @@ use crate::{
     load::Component,
     lock::Held,
     report::{ErrorClass, ReportError},
-    sandbox::{BlockError, Ended, Running, Stepped},
+    sandbox::{BlockError, Ended, Running, Sandbox, Stepped},
 };
 use measure::Measure;
 use plinth_manifest::Kind;
@@ -91,8 +91,9 @@ impl<'a> Begun<'a> {
         let begins = match boot.begun.take(&component.manifest.id) {
             Some(begins) => begins,
             None => {
-                compiled(boot, component).await?;
-                let begins = Begins::ahead(boot, component, false, boot.counts_from_nothing()).await;
+                compiled(&boot.sandbox, component).await?;
+                let ground = boot.ground();
+                let begins = Begins::ahead(ground, component, false, ground.counts_from_nothing()).await;
                 boot.connection.counts();
                 begins
             }
@@ -110,8 +111,8 @@ impl<'a> Begun<'a> {
     ) -> Result<Begun<'a>, ReportError> {
         let ledger = &boot.record.ledger.schema;
         let policy = Arc::new(Policy::new(&component.manifest, ledger));
-        compiled(boot, component).await?;
-        let mut running = start(boot, component, policy.clone(), &boot.connection)?;
+        compiled(&boot.sandbox, component).await?;
+        let mut running = start(boot.ground(), component, policy.clone())?;
         let begin = format!("savepoint {REHEARSED}; {COUNTERS}; {TOUCHED}; {}", boot.questions.around());
         let sets = boot.connection.send(&begin).await.map_err(|error| ReportError::of_host(&error, "SAVEPOINT"))?;
         let session = running.session();
@@ -152,11 +153,11 @@ impl<'a> Begun<'a> {
 }
 
 /// Compiles a block, unless it is compiled. On a thread that may wait, so that a boot that is told to stop stops meanwhile.
-pub(super) async fn compiled(boot: &Boot<'_>, component: &Component) -> Result<(), ReportError> {
-    if boot.sandbox.is_ready(component) {
+pub(super) async fn compiled(sandbox: &Sandbox, component: &Component) -> Result<(), ReportError> {
+    if sandbox.is_ready(component) {
         return Ok(());
     }
-    let (sandbox, block) = (boot.sandbox.clone(), component.clone());
+    let (sandbox, block) = (sandbox.clone(), component.clone());
     let compiling = tokio::task::spawn_blocking(move || sandbox.block(&block).map(drop));
     match compiling.await {
         Ok(compiled) => compiled.map_err(|error| ReportError::of_block(&error, None, None)),
@@ -164,21 +165,17 @@ pub(super) async fn compiled(boot: &Boot<'_>, component: &Component) -> Result<(
     }
 }
 
-/// Makes a block ready to run on a connection.
-pub(super) fn start(
-    boot: &Boot<'_>,
-    component: &Component,
-    policy: Arc<Policy>,
-    connection: &Arc<Connection>,
-) -> Result<Running, ReportError> {
+/// Makes a block ready to run.
+pub(super) fn start(ground: Ground<'_>, component: &Component, policy: Arc<Policy>) -> Result<Running, ReportError> {
+    let Ground { host, sandbox, connection, .. } = ground;
     let manifest = &component.manifest;
-    let limits = &boot.host.limits;
-    let block = boot.sandbox.block(component).map_err(|error| ReportError::of_block(&error, None, None))?;
+    let limits = &host.limits;
+    let block = sandbox.block(component).map_err(|error| ReportError::of_block(&error, None, None))?;
     let mut session = Session::new(connection.clone(), policy, limits.clone(), manifest.budget.statements);
-    session.tell(boot.host.teller.clone());
-    session.show_values(boot.host.shows_values);
+    session.tell(host.teller.clone());
+    session.show_values(host.shows_values);
     let wall = manifest.budget.time().map_or(limits.wall, |time| time.min(limits.wall));
-    Ok(boot.sandbox.start(&block, session, limits, wall))
+    Ok(sandbox.start(&block, session, limits, wall))
 }
 
 impl<'a> Worked<'a> {
@@ -251,7 +248,7 @@ impl<'a> Measured<'a> {
     /// Ends the transaction. What is to be recorded rides with COMMIT, and the begin of the next one does, if it is known.
     pub(super) async fn commit(
         self,
-        record: Option<&str>,
+        record: &[String],
         durable: Durable,
         next: Option<&Component>,
     ) -> Result<Transaction<'a>, Broken<'a>> {
@@ -268,12 +265,13 @@ impl<'a> Measured<'a> {
             Durable::WithTheBoot => "set local synchronous_commit = off; commit",
         };
         let tidy = transaction.boot.connection.tidy();
-        let record = match record {
-            None => String::new(),
-            Some(record) => match transaction.boot.admitted(record).await {
+        let record = if record.is_empty() {
+            String::new()
+        } else {
+            match transaction.boot.admitted(&record.join("; ")).await {
                 Ok(record) => format!("{record}; "),
                 Err(error) => return Err(transaction.broken(error)),
-            },
+            }
         };
         let fenced = !record.is_empty();
         let boot = transaction.boot;
@@ -286,7 +284,7 @@ impl<'a> Measured<'a> {
         let begins = match next {
             Some(next) => {
                 let counts_from_nothing = boot.questions.are_prepared() && boot.connection.flushes();
-                Some(Begins::ahead(boot, next, fenced, counts_from_nothing).await)
+                Some(Begins::ahead(boot.ground(), next, fenced, counts_from_nothing).await)
             }
             None => None,
         };

@@ -396,6 +396,13 @@ impl Connection {
         ahead(async move { connection.send(&statements).await })
     }
 
+    /// The same with an answer that is taken when it comes, by a task of its own: what is sent later may be waited for before.
+    pub(crate) fn send_aside(self: &Arc<Self>, statements: String) -> Sent {
+        let (taking, taken) = self.send_ahead(statements).remote_handle();
+        tokio::spawn(taking);
+        Box::pin(taken)
+    }
+
     /// Has what was sent leave before anything else is done: it is another task that writes, on the same thread.
     pub(crate) async fn leaves() {
         tokio::task::yield_now().await;

@@ -3,7 +3,7 @@
 //! meet another session, so there they are sent as they are.
 
 use super::{
-    Connection,
+    Connection, Sent,
     around::{HOST_PATH, around_query},
     catalog::{Classes, Look},
     literal, name,
@@ -11,7 +11,7 @@ use super::{
     simple::{ResultSets, text},
     touched::TOUCHED,
 };
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 const AROUND: &str = "plinth_around";
 const TOUCH: &str = "plinth_touched";
@@ -45,14 +45,58 @@ pub(crate) struct For<'a> {
     pub(crate) settings: &'a str,
     /// What sets up the session.
     pub(crate) session: &'a str,
-    /// What fails if another runner took over: at the begin of a block's transaction, and before its COMMIT.
-    pub(crate) fences: (&'a str, &'a str),
+    /// What fails if another runner took over than the one whose token is its parameter: at the begin of a block's transaction, and before its
+    /// COMMIT. None if the session may not ask.
+    pub(crate) fences: Option<(&'a str, &'a str)>,
     /// What writes rows of the ledger, with the rows and the boot as its parameters.
     pub(crate) record: Option<&'a str>,
     /// Whether to look for the objects that a block made.
     pub(crate) objects: bool,
-    /// What blocks provide.
-    pub(crate) classes: Classes,
+}
+
+/// Questions on their way to a session. What is sent behind them may use them; that they are there is known when this is
+/// [done](Preparing::done).
+pub(crate) struct Preparing {
+    questions: Questions,
+    sent: Vec<Sent>,
+}
+
+impl Preparing {
+    /// None are prepared, for sessions that are not ours alone.
+    pub(crate) fn none() -> Preparing {
+        Preparing { questions: Questions::plain(), sent: Vec::new() }
+    }
+
+    /// With those for what blocks provide, under the settings of blocks.
+    pub(crate) fn with(mut self, connection: &Arc<Connection>, settings: &str, classes: Classes) -> Preparing {
+        if let Some(prepared) = &mut self.questions.prepared
+            && classes != prepared.classes
+        {
+            prepared.classes = classes;
+            let (names, looks): (Vec<String>, Vec<String>) =
+                classes.questions().map(|(called, question)| (called.clone(), prepare(&called, &question))).unzip();
+            self.sent.push(connection.send_aside(format!("begin; {settings}; {}; {PREPARED}; commit", looks.join("; "))));
+            connection.asked().extend(names);
+        }
+        self
+    }
+
+    /// As what is sent behind them takes them.
+    pub(crate) fn questions(&self) -> &Questions {
+        &self.questions
+    }
+
+    /// Waits until they are prepared.
+    pub(crate) async fn done(self) -> Result<Questions, tokio_postgres::Error> {
+        let Preparing { mut questions, sent } = self;
+        for sent in sent {
+            let sets = sent.await?;
+            if let Some(prepared) = &mut questions.prepared {
+                prepared.all = read_prepared(&sets, 1);
+            }
+        }
+        Ok(questions)
+    }
 }
 
 impl Questions {
@@ -62,32 +106,28 @@ impl Questions {
     }
 
     /// Prepares them for a session. Each under the settings that it is asked under: a plan is made for a search path.
-    pub(crate) async fn prepare(connection: &Connection, to: For<'_>) -> Result<Questions, tokio_postgres::Error> {
-        let prepare = |called: &str, question: &str| format!("prepare {} as {question}", name(called));
-        let (still, fence) = to.fences;
-        let mut of_blocks = vec![
-            (AROUND.to_owned(), around_query(true)),
-            (TOUCH.to_owned(), TOUCHED.to_owned()),
-            (WRITTEN.to_owned(), wrote_query()),
-        ];
-        of_blocks.extend(to.objects.then(|| (OBJECTS.to_owned(), quick_query())));
-        of_blocks.extend(to.classes.questions());
-        let mut ours = vec![(FENCE, fence)];
+    pub(crate) fn prepare(connection: &Arc<Connection>, to: For<'_>) -> Preparing {
+        let mut of_blocks = vec![(AROUND, around_query(true)), (TOUCH, TOUCHED.to_owned()), (WRITTEN, wrote_query())];
+        of_blocks.extend(to.objects.then(|| (OBJECTS, quick_query())));
+        let mut ours: Vec<(&str, &str)> = to.fences.map(|(_, fence)| (FENCE, fence)).into_iter().collect();
         ours.extend(to.record.map(|record| (RECORD, record)));
-        // Those of a backfill before this one have another runner's token.
+        let still: Vec<(&str, &str)> = to.fences.map(|(still, _)| (STILL, still)).into_iter().collect();
+        // Those of a backfill before this one.
         let mut all: Vec<String> = connection.asked().drain(..).map(|called| format!("deallocate {}", name(&called))).collect();
         // What this session did before, such as making the ledger, is not to be counted as a block's. Flushed at the end of all.
         all.extend(connection.flushes().then(|| "select pg_stat_force_next_flush()".to_owned()));
-        all.extend(["begin".to_owned(), prepare(STILL, still), to.settings.to_owned()]);
+        all.extend([to.session.to_owned(), "begin".to_owned()]);
+        all.extend(still.iter().map(|(called, question)| prepare(called, question)));
+        all.push(to.settings.to_owned());
         all.extend(of_blocks.iter().map(|(called, question)| prepare(called, question)));
         all.push(HOST_PATH.to_owned());
         all.extend(ours.iter().map(|(called, question)| prepare(called, question)));
-        all.extend([PREPARED, "commit", to.session].map(str::to_owned));
-        let sets = connection.send(&all.join("; ")).await?;
-        let names = of_blocks.into_iter().map(|(called, _)| called).chain(ours.iter().map(|(called, _)| (*called).to_owned()));
-        connection.asked().extend(names.chain([STILL.to_owned()]));
-        let all = read_prepared(&sets, 2);
-        Ok(Questions { prepared: Some(Prepared { classes: to.classes, objects: to.objects, records: to.record.is_some(), all }) })
+        all.extend([PREPARED, "commit"].map(str::to_owned));
+        let sent = connection.send_aside(all.join("; "));
+        let names = of_blocks.iter().map(|(called, _)| *called).chain(ours.iter().chain(&still).map(|(called, _)| *called));
+        connection.asked().extend(names.map(str::to_owned));
+        let prepared = Prepared { classes: Classes::default(), objects: to.objects, records: to.record.is_some(), all: None };
+        Preparing { questions: Questions { prepared: Some(prepared) }, sent: vec![sent] }
     }
 
     /// Whether they are prepared: then the session is ours alone, and has what it needs for its life.
@@ -95,14 +135,14 @@ impl Questions {
         self.prepared.is_some()
     }
 
-    /// Fails, at the begin of a block's transaction, if another runner took over: what `plain` asks.
-    pub(crate) fn still(&self, plain: String) -> String {
-        if self.are_prepared() { execute(STILL) } else { plain }
+    /// Fails, at the begin of a block's transaction, if another runner took over than the one with a token: what `plain` asks.
+    pub(crate) fn still(&self, token: i64, plain: impl FnOnce() -> String) -> String {
+        if self.are_prepared() { format!("{} ({token})", execute(STILL)) } else { plain() }
     }
 
     /// The same before COMMIT.
-    pub(crate) fn fence(&self, plain: String) -> String {
-        if self.are_prepared() { execute(FENCE) } else { plain }
+    pub(crate) fn fence(&self, token: i64, plain: impl FnOnce() -> String) -> String {
+        if self.are_prepared() { format!("{} ({token})", execute(FENCE)) } else { plain() }
     }
 
     /// How the transaction and the session stand.
@@ -162,6 +202,10 @@ impl Questions {
             Question::All { after, everywhere } => objects_query(after, everywhere),
         }
     }
+}
+
+fn prepare(called: &str, question: &str) -> String {
+    format!("prepare {} as {question}", name(called))
 }
 
 fn execute(called: &str) -> String {

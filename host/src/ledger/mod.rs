@@ -18,12 +18,12 @@ pub(crate) use abandoned::Abandoned;
 pub(crate) use backfill::Place;
 #[cfg(test)]
 pub(crate) use known::Entry;
-pub(crate) use known::{Known, Provided};
+pub(crate) use known::{KNOWN, Known, Provided};
 pub(crate) use look::{LastBoot, Look};
 pub(crate) use recall::Recall;
 pub(crate) use record::{Record, Row, json};
 pub(crate) use roles::{ROLE, Secret};
-pub(crate) use runner::{Claim, FENCED, Token};
+pub(crate) use runner::{Claim, FENCED, Token, holder};
 pub(crate) use schema::{FORMAT, Ledger};
 
 use crate::database::ConnectError;

@@ -2,23 +2,31 @@
 
 use super::Ledger;
 use crate::{
-    database::literal,
+    database::{literal, simple::text},
     lock::{Doing, LEASE, LockKey, Mode, shown_while},
 };
-
-/// Who holds a row and since when, as people read it.
-const HOLDER: &str = "format('%s (%s, since %s)', instance, mode, to_char(since, 'HH24:MI:SS'))";
+use tokio_postgres::SimpleQueryRow;
 
 /// How the row is claimed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Claim {
-    /// Under the session lock.
+    /// Under the session lock, on the connection that has it.
     Session {
-        /// The server process that holds it.
+        /// The server process that took it.
         locking: i32,
     },
     /// For as long as it is renewed.
     Lease,
+}
+
+impl Claim {
+    /// How whoever claims so holds the lock.
+    pub(crate) fn mode(self) -> Mode {
+        match self {
+            Claim::Session { .. } => Mode::Session,
+            Claim::Lease => Mode::Lease,
+        }
+    }
 }
 
 /// The token of a runner: what it writes is written only as long as it is the newest.
@@ -29,34 +37,27 @@ pub(crate) struct Token {
 }
 
 impl Ledger {
-    /// Claims the runner's row. Two statements: who has it and since when, if somebody has, and the new token, or no row if
-    /// somebody else keeps it.
+    /// Claims the runner's row. Two statements: who has it, if somebody has, for [`holder`], and the new token, or no row if somebody else
+    /// keeps it.
     ///
-    /// Who holds the session lock, with the process `locking`, takes over from any other session, since that one has lost it;
-    /// who believes to hold it and does not takes over from nobody. Whoever comes by lease takes over from a session only if
+    /// Who holds the session lock takes over from any other session, since that one has lost it. A session has it as long as it lives, so that
+    /// this is said by being the session that took it. Whoever comes by lease takes over from a session only if
     /// nobody holds the session lock. A lease that ran out is anybody's, for sessions that hold the lock.
     pub(crate) fn claim(&self, key: LockKey, by: Claim, instance: &str) -> String {
         let (schema, application, instance) = (self.quoted(), self.application(), literal(instance));
         let lease = LEASE.as_secs();
-        let (mode, free) = match by {
-            Claim::Session { locking } => (
-                Mode::Session,
-                format!(
-                    "(r.released is not null or r.mode = 'session' or r.expires < clock_timestamp()) and {}",
-                    key.is_held_by(locking)
-                ),
+        let free = match by {
+            Claim::Session { locking } => format!(
+                "(r.released is not null or r.mode = 'session' or r.expires < clock_timestamp()) and pg_backend_pid() = {locking}"
             ),
-            Claim::Lease => (
-                Mode::Lease,
-                format!(
-                    "r.released is not null or (r.mode = 'session' and not {}) or (r.mode = 'lease' and r.expires < clock_timestamp())",
-                    key.is_taken()
-                ),
+            Claim::Lease => format!(
+                "r.released is not null or (r.mode = 'session' and not {}) or (r.mode = 'lease' and r.expires < clock_timestamp())",
+                key.is_taken()
             ),
         };
-        let mode = literal(mode.as_str());
+        let mode = literal(by.mode().as_str());
         format!(
-            "select {HOLDER} from {schema}.runners where application = {application} and released is null;
+            "select instance, mode, since from {schema}.runners where application = {application} and released is null;
              insert into {schema}.runners as r (application, token, mode, instance, since, expires)
              values ({application}, 1, {mode}, {instance}, clock_timestamp(), clock_timestamp() + interval '{lease} seconds')
              on conflict (application) do update set token = r.token + 1, mode = excluded.mode, instance = excluded.instance,
@@ -80,6 +81,16 @@ impl Ledger {
     }
 }
 
+/// Who holds a row and since when, as people read it.
+pub(crate) fn holder(row: &SimpleQueryRow) -> Option<String> {
+    let since = text(row, 2)?;
+    // The time of the day, however the server writes the rest: asking it for another form is three more functions that a new session
+    // looks up.
+    let clock = since.split([' ', 'T']).find(|part| part.as_bytes().get(2) == Some(&b':')).unwrap_or(since);
+    let clock = clock.get(..8).unwrap_or(clock);
+    Some(format!("{} ({}, since {clock})", text(row, 0)?, text(row, 1)?))
+}
+
 /// The SQLSTATE of a statement that was fenced off.
 pub(crate) const FENCED: &str = "2201G";
 
@@ -89,24 +100,32 @@ fn fails_unless(query: &str) -> String {
     format!("select pg_catalog.width_bucket(1, 0, 2, count(*)::integer) from ({query}) as fence")
 }
 
-impl Token {
-    fn row(&self) -> String {
-        format!(
-            "select from {}.runners where application = {} and token = {}",
-            self.ledger.quoted(),
-            self.ledger.application(),
-            self.number
-        )
+impl Ledger {
+    fn runner(&self, token: &str) -> String {
+        format!("select from {}.runners where application = {} and token = {token}", self.quoted(), self.application())
     }
 
-    /// Fails with [`FENCED`] if another runner took over. Before COMMIT: who takes over waits until the transaction has ended.
+    /// Fails with [`FENCED`] if the runner with a token, given as an expression, is not the newest any more. Before COMMIT: who takes over waits
+    /// until the transaction has ended.
+    pub(crate) fn fence(&self, token: &str) -> String {
+        fails_unless(&format!("{} for share", self.runner(token)))
+    }
+
+    /// The same for a look that holds up nobody.
+    pub(crate) fn still(&self, token: &str) -> String {
+        fails_unless(&self.runner(token))
+    }
+}
+
+impl Token {
+    /// Fails with [`FENCED`] if another runner took over, as [`Ledger::fence`].
     pub(crate) fn fence(&self) -> String {
-        fails_unless(&format!("{} for share", self.row()))
+        self.ledger.fence(&self.number.to_string())
     }
 
     /// The same for a look that holds up nobody.
     pub(crate) fn still(&self) -> String {
-        fails_unless(&self.row())
+        self.ledger.still(&self.number.to_string())
     }
 
     /// A transaction of the host's own that writes something, unless another runner took over.

@@ -5,7 +5,7 @@ use crate::{
     database::{ConnectError, Connection, ResultSets, literal, simple::text},
     error::BootError,
     host::Host,
-    ledger::{Claim, Ledger, LedgerError, Token},
+    ledger::{Claim, Ledger, LedgerError, Token, holder},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -30,32 +30,44 @@ pub(crate) struct Claimant<'a> {
 /// After how many tries it is looked again who has the lock.
 const LOOK: u32 = 8;
 
-/// One try.
-pub(crate) enum Attempt {
-    /// We are the runner. With what was read in the same round trip as the claim.
-    Held(Box<Held>, ResultSets),
-    /// Somebody else is.
+/// Who holds the lock if nobody does, and the claim came to another session than the lock.
+const NOT_THE_SAME: &str =
+    "nobody, but each statement meets another session: behind a transaction pooler the lock must be a lease (--lock auto)";
+
+/// What a step to the lock came to.
+pub(crate) enum Attempt<T> {
+    /// It is ours.
+    Ours(T),
+    /// Somebody else has it.
     Busy {
         /// Who and since when, if it could be seen.
         holder: Option<String>,
     },
 }
 
+/// What lets a replica claim: it has the session lock, or needs none.
+pub(crate) struct Locked(Claim);
+
+impl Locked {
+    /// How the lock will be held.
+    pub(crate) fn mode(&self) -> Mode {
+        self.0.mode()
+    }
+}
+
+/// A claim that was granted.
+pub(crate) struct Claimed {
+    pub(crate) held: Held,
+    /// What was read in its round trip.
+    pub(crate) read: ResultSets,
+}
+
 impl<'a> Claimant<'a> {
-    /// Opens the connection that the lock will live on.
-    pub(crate) async fn new(host: &'a Host) -> Result<Claimant<'a>, ConnectError> {
+    /// One whose lock will live on a connection that nothing else is done on from then on. `ledger_stands` says whether the ledger is there, in
+    /// the format of this host; otherwise the first try that can will make it.
+    pub(crate) fn new(host: &'a Host, connection: Arc<Connection>, ledger_stands: bool) -> Claimant<'a> {
         let key = LockKey::new(&host.ledger.schema, &host.ledger.application);
-        let connection = Arc::new(host.database.connect(&host.connection_name()).await?);
-        Ok(Claimant { host, key, connection, mode: None, ledger_stands: false, busy: 0, holder: None })
-    }
-
-    /// Whether the ledger is there, in the format of this host. Otherwise the first try that can will make it.
-    pub(crate) fn knows_ledger(&mut self, stands: bool) {
-        self.ledger_stands = stands;
-    }
-
-    pub(crate) fn round_trips(&self) -> u64 {
-        self.connection.trips().get()
+        Claimant { host, key, connection, mode: None, ledger_stands, busy: 0, holder: None }
     }
 
     /// How the lock is held, if a try has told, and whether that was found out.
@@ -63,14 +75,16 @@ impl<'a> Claimant<'a> {
         self.host.lock_mode == LockMode::Auto && self.mode == Some(Mode::Lease)
     }
 
-    /// Tries once. `work` is the connection that blocks will run on; `read` is read under the lock, in the claim's round trip. `ready` is
-    /// waited for before anything is written.
-    pub(crate) async fn attempt(
-        &mut self,
-        work: &Connection,
-        read: &str,
-        ready: impl Future<Output = Result<(), BootError>>,
-    ) -> Result<Attempt, BootError> {
+    /// Tries once, and claims if the try says so. `read` is read under the lock, in the claim's round trip.
+    pub(crate) async fn attempt(&mut self, read: &str) -> Result<Attempt<Claimed>, BootError> {
+        match self.lock().await? {
+            Attempt::Ours(locked) => self.claim(locked, read).await,
+            Attempt::Busy { holder } => Ok(Attempt::Busy { holder }),
+        }
+    }
+
+    /// Tries to take the lock.
+    pub(crate) async fn lock(&mut self) -> Result<Attempt<Locked>, BootError> {
         let ledger = &self.host.ledger;
         let process = self.connection.process().await;
         let name = if self.busy > 0 && self.mode == Some(Mode::Session) {
@@ -96,59 +110,69 @@ impl<'a> Claimant<'a> {
             LockMode::Auto => Mode::Lease,
         };
         self.mode = Some(mode);
-        if mode == Mode::Session && !yes(1) {
-            if self.busy.is_multiple_of(LOOK) {
-                let holder = self.connection.ask(&self.key.holder_query()).await.map_err(|source| unreadable(ledger, source))?;
-                self.holder = holder.value().map(str::to_owned);
+        Ok(match mode {
+            Mode::Lease => Attempt::Ours(Locked(Claim::Lease)),
+            Mode::Session if yes(1) => {
+                let locking = said(4).and_then(|process| process.parse().ok()).unwrap_or_default();
+                Attempt::Ours(Locked(Claim::Session { locking }))
             }
-            self.busy += 1;
-            return Ok(Attempt::Busy { holder: self.holder.clone() });
-        }
-        ready.await?;
+            Mode::Session => {
+                if self.busy.is_multiple_of(LOOK) {
+                    let holder =
+                        self.connection.ask(&self.key.holder_query()).await.map_err(|source| unreadable(ledger, source))?;
+                    self.holder = holder.value().map(str::to_owned);
+                }
+                self.busy += 1;
+                Attempt::Busy { holder: self.holder.clone() }
+            }
+        })
+    }
+
+    /// Claims the runner's row. `read` is read in the same round trip.
+    pub(crate) async fn claim(&mut self, Locked(by): Locked, read: &str) -> Result<Attempt<Claimed>, BootError> {
+        let (ledger, connection) = (&self.host.ledger, &self.connection);
         if !self.ledger_stands {
-            work.send(&ledger.create()).await.map_err(|source| unwritten(ledger, source))?;
+            connection.send(&ledger.create()).await.map_err(|source| unwritten(ledger, source))?;
             self.ledger_stands = true;
         }
-        let by = match mode {
-            Mode::Session => Claim::Session { locking: said(4).and_then(|process| process.parse().ok()).unwrap_or_default() },
-            Mode::Lease => Claim::Lease,
-        };
         let claim = format!("{}; {read}", ledger.claim(self.key, by, &self.host.instance));
-        let sets = work.ask(&claim).await.map_err(|source| unwritten(ledger, source))?;
-        let read = sets.count().saturating_sub(2);
-        let (before, token) = (sets.set_from_end(read + 1), sets.set_from_end(read));
-        let before = before.first().and_then(|row| text(row, 0));
+        let sets = connection.ask(&claim).await.map_err(|source| unwritten(ledger, source))?;
+        let others = sets.count().saturating_sub(2);
+        let (before, token) = (sets.set_from_end(others + 1), sets.set_from_end(others));
+        let before = before.first().and_then(holder);
         let Some(number) = token.first().and_then(|row| text(row, 0)).and_then(|token| token.parse().ok()) else {
-            if mode == Mode::Session {
+            let mut holder = before;
+            if let Claim::Session { .. } = by {
+                holder = holder.or(Some(NOT_THE_SAME.to_owned()));
                 // A lease is held by somebody behind a pooler: who waits for it must not hold up those that hold no lock.
                 let unlock = self.key.unlock_statement();
-                self.connection.ask(&unlock).await.map_err(|source| unreadable(ledger, source))?;
+                connection.ask(&unlock).await.map_err(|source| unreadable(ledger, source))?;
             }
             self.busy += 1;
-            return Ok(Attempt::Busy { holder: before.map(str::to_owned) });
+            return Ok(Attempt::Busy { holder });
         };
         let token = Token { ledger: ledger.clone(), number };
-        let held = Held::new(self.host, mode, token, self.connection.clone());
+        let held = Held::new(self.host, by.mode(), token, connection.clone());
         if let Some(before) = before {
-            evict(ledger, work, before).await.map_err(|source| unwritten(ledger, source))?;
+            evict(ledger, connection, &before).await.map_err(|source| unwritten(ledger, source))?;
         }
-        Ok(Attempt::Held(Box::new(held), sets))
+        Ok(Attempt::Ours(Claimed { held, read: sets }))
     }
 }
 
 /// Ends what a predecessor left running. Its host is gone or has lost the lock.
-async fn evict(ledger: &Ledger, work: &Connection, runner: &str) -> Result<(), tokio_postgres::Error> {
+async fn evict(ledger: &Ledger, connection: &Connection, runner: &str) -> Result<(), tokio_postgres::Error> {
     let ask = ledger.evict();
     let until = std::time::Instant::now() + EVICTED;
     loop {
-        match work.ask(&ask).await {
+        match connection.ask(&ask).await {
             Ok(sets) if sets.value() != Some("t") => return Ok(()),
             Ok(_) if std::time::Instant::now() > until => {
                 tracing::warn!(runner, "the server process of an earlier runner does not end; its transactions are fenced off");
                 return Ok(());
             }
             Ok(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-            Err(error) if error.as_db_error().is_some() && !work.client().is_closed() => {
+            Err(error) if error.as_db_error().is_some() && !connection.client().is_closed() => {
                 let reason = crate::database_reason(&error);
                 tracing::warn!(runner, reason, "the server process of an earlier runner cannot be ended");
                 return Ok(());

@@ -60,11 +60,6 @@ impl LockKey {
         format!("exists (select from {} l)", self.holders())
     }
 
-    /// Whether a server process holds the lock, as an expression.
-    pub(crate) fn is_held_by(self, process: i32) -> String {
-        format!("exists (select from {} l where l.pid = {process})", self.holders())
-    }
-
     /// The sessions that hold the lock. One with a 64-bit key is shown in two halves, with objsubid 1.
     fn holders(self) -> String {
         let key = self.0;

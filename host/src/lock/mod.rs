@@ -13,7 +13,7 @@ mod key;
 #[cfg(test)]
 mod model;
 
-pub(crate) use claim::{Attempt, Claimant};
+pub(crate) use claim::{Attempt, Claimant, Claimed};
 pub(crate) use held::Held;
 pub(crate) use key::{Doing, LockKey, pause, shown_while};
 

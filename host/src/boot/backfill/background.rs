@@ -3,7 +3,7 @@
 use super::{
     super::{
         Boot, LOST, Loaded, Trying, begin::BegunAhead, leaving, milliseconds, open, pass::Pass, planning::known, recall::Recalls,
-        roles::connection_of_blocks, settle::Looks, transient,
+        roles::connection_of_blocks, sessions::Sessions, settle::Looks, transient,
     },
     alone,
 };
@@ -111,7 +111,7 @@ impl Background<'_> {
         let (host, manifest) = (self.host, &component.manifest);
         let began = Instant::now();
         let mut report = BlockReport::new(&manifest.id, manifest.kind, Outcome::Failed);
-        let Some(held) = alone(host, component, connection, None).await? else {
+        let Some(held) = alone(host, component, None).await? else {
             report.outcome = Outcome::Joined;
             report.duration_ms = milliseconds(began);
             return Ok(report);
@@ -126,7 +126,10 @@ impl Background<'_> {
         let blocks = connection_of_blocks(host, connection).await?;
         self.pass.runs_on(&blocks);
         let record = Record { ledger: host.ledger.clone(), boot: self.boot.unwrap_or_default(), token };
-        let questions = open::questions(host, (connection, &blocks), &held, &[component]).await?;
+        let sessions = Sessions { ours: connection.clone(), blocks: blocks.clone() };
+        let preparing = open::prepare(host, &sessions, &held, &[component]);
+        let questions = open::with_provided(host, preparing, &blocks, &[component]).done().await;
+        let questions = questions.map_err(|error| open::unprepared(host, error))?;
         let boot = Boot {
             host,
             loaded: self.loaded,
@@ -145,6 +148,7 @@ impl Background<'_> {
             looks: Looks::default(),
             recalls: Recalls::default(),
             begun: BegunAhead::default(),
+            closed: Default::default(),
         };
         self.role = boot.blocks_role();
         host.teller.block(&manifest.id, 0);

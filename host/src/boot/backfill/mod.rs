@@ -14,19 +14,21 @@ use super::{
     transient,
 };
 use crate::{
-    database::Connection,
     error::BootError,
     host::Host,
     ledger::{Known, Place, Record, Row},
     load::Component,
-    lock::{Attempt, Claimant, Held, pause},
+    lock::{Attempt, Claimant, Claimed, Held, pause},
     plan::Step,
     report::{BlockReport, ErrorClass, Outcome, ReportError},
     sandbox::{Ended, Stepped},
 };
 use pace::{LAG, Pace, Pressure};
 use plinth_manifest::Changed;
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio_postgres::error::SqlState;
 
 /// How often in a row a batch is tried that waited too long for a lock or a statement.
@@ -56,7 +58,7 @@ impl Boot<'_> {
     pub(super) async fn backfill(&self, component: &Component, step: &Step) -> BlockReport {
         let started = Instant::now();
         let mut report = BlockReport::new(&component.manifest.id, component.manifest.kind, Outcome::Failed);
-        match alone(self.host, component, &self.ours, Some(self.host.lock_deadline)).await {
+        match alone(self.host, component, Some(self.host.lock_deadline)).await {
             Ok(Some(alone)) => {
                 self.backfill_alone(component, step, &alone, &mut report, started).await;
                 alone.release().await;
@@ -222,7 +224,7 @@ impl Boot<'_> {
             let error = ReportError::new(ErrorClass::Fenced, "the backfill's lock was lost");
             return Batch::Broken(measured.fail(error));
         }
-        match measured.commit(Some(&record), Durable::AtOnce, None).await {
+        match measured.commit(&[record], Durable::AtOnce, None).await {
             Ok(_) => {
                 *place = to;
                 if finished { Batch::Last } else { Batch::More(pressure) }
@@ -273,23 +275,17 @@ fn may_pass(error: &ReportError) -> bool {
 /// Takes the lock of a backfill; none if it was done while it was waited for.
 ///
 /// It is a lock like that of boots, of an application whose only work is this backfill.
-async fn alone(
-    host: &Host,
-    component: &Component,
-    work: &Connection,
-    deadline: Option<Duration>,
-) -> Result<Option<Box<Held>>, BootError> {
+async fn alone(host: &Host, component: &Component, deadline: Option<Duration>) -> Result<Option<Held>, BootError> {
     let manifest = &component.manifest;
     let started = Instant::now();
     let mut only = host.clone();
     only.ledger.application = format!("{} backfill {}", host.ledger.application, manifest.id);
-    let mut claimant = Claimant::new(&only).await?;
-    claimant.knows_ledger(true);
+    let mut claimant = Claimant::new(&only, Arc::new(host.database.connect(&host.connection_name()).await?), true);
     for attempt in 0.. {
-        match claimant.attempt(work, &host.ledger.known_query(""), std::future::ready(Ok(()))).await? {
-            Attempt::Held(held, sets) => {
+        match claimant.attempt(&host.ledger.known_query("", true)).await? {
+            Attempt::Ours(Claimed { held, read }) => {
                 let digest = component.digest.to_string();
-                let known = Known::read(&sets, 0);
+                let known = Known::read(&read, 0);
                 let done = known
                     .get(&manifest.id)
                     .is_some_and(|entry| entry.applied && (entry.digest == digest || manifest.changed != Changed::Rerun));

@@ -101,7 +101,7 @@ impl Known {
 
 impl Ledger {
     /// The [`KNOWN`] queries for [`Known`], given the digest of the set that is to run, and whether the ledger has the format of this host.
-    /// Migrations that were applied, which is most of a ledger, come as lines of one text: a row each is three times the work for both sides.
+    /// Migrations that were applied, which is most of a ledger, come as lines of one text, which is less to take apart than a row each.
     pub(crate) fn known_query(&self, digest: &str, stands: bool) -> String {
         let (schema, application) = (self.quoted(), self.application());
         let applied =

@@ -55,6 +55,8 @@ impl Way {
 const BEFORE: &str = "update bench_customers set orders = $2 where id = $1\t1900\t0
 update bench_orders set cents = $2 where id = $1\t8900\t1
 alter table bench_orders alter column note set default null";
+/// What comes after it.
+const AFTER: &str = "update bench_customers set orders = $2 where id = $1\t1901\t0";
 
 /// What is there before, each time anew.
 const TABLES: &str = "
@@ -153,10 +155,9 @@ pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
         let folder = tempfile::tempdir()?;
         fs::write(folder.path().join("statements.wasm"), component(&list)?)?;
         if let Some(before) = before {
-            let other = MANIFEST.replace("bench_statements", "bench_statement0");
-            let component = guests::copy(&component(before)?, &[(STATEMENTS_MANIFEST, &other)])?;
-            fs::write(folder.path().join("statement0.wasm"), component)?;
+            beside(folder.path(), "bench_statement0", before)?;
         }
+        follow(folder.path(), AFTER)?;
         let mut rounds = Rounds::default();
         for round in 0..=bench.arguments.many() {
             for place in 0..Way::ALL.len() {
@@ -183,6 +184,16 @@ pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
 }
 
 const MANIFEST: &str = include_str!("../guests/statements/block.toml");
+
+/// Puts a block behind the one that is measured, since the last one of a boot also ends that, and waits for the disk.
+pub fn follow(folder: &Path, text: &str) -> Result<()> {
+    beside(folder, "bench_statementz", &List::new(text)?)
+}
+
+fn beside(folder: &Path, id: &str, list: &List) -> Result<()> {
+    let component = guests::copy(&component(list)?, &[(STATEMENTS_MANIFEST, &MANIFEST.replace("bench_statements", id))])?;
+    Ok(fs::write(folder.join(format!("{id}.wasm")), component)?)
+}
 
 /// A component that sends them.
 pub fn component(list: &List) -> Result<Vec<u8>> {

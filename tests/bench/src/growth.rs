@@ -2,7 +2,7 @@
 
 use crate::{
     Bench,
-    block::{Disk, block, component, native, without_waiting},
+    block::{Disk, block, component, follow, native, without_waiting},
     bulk,
     first_apply::{floor, fresh},
     folders::Folders,
@@ -69,6 +69,7 @@ async fn rows(bench: &Bench, all: &mut All) -> Result<()> {
         eprintln!("  {rows} rows …");
         let list = List::new(&format!("update bench_many set a = a + $1 where id <= $2\t1\t{rows}"))?;
         std::fs::write(folder.path().join("statements.wasm"), component(&list)?)?;
+        follow(folder.path(), "update bench_many set a = a where id < $1\t0")?;
         let (mut block_took, mut native_took) = (Vec::new(), Vec::new());
         for round in 0..=ROUNDS {
             for plinth in [true, false] {

@@ -13,6 +13,8 @@ pub(super) struct Closing {
     pub(super) state: BootState,
     /// Everything that was not recorded before, and that the boot is over.
     pub(super) statements: String,
+    /// The blocks whose components are gone since the boot before.
+    pub(super) retired: Vec<BlockReport>,
 }
 
 impl Boot<'_> {
@@ -46,7 +48,7 @@ impl Boot<'_> {
         // The round trip that carries it is one more.
         let trips = self.round_trips() + 1;
         statements.push(if more { self.record.close_for_now(state, trips) } else { self.record.close(state, trips, None) });
-        Closing { state, statements: statements.join("; ") }
+        Closing { state, statements: statements.join("; "), retired }
     }
 
     /// What closes the boot together with a block that changed something and is about to commit: if nothing comes after it, not even a look at

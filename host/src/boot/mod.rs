@@ -325,8 +325,7 @@ impl Boot<'_> {
     /// Ends a boot that did all of its work.
     async fn complete(&mut self) -> Result<Report, BootError> {
         let closing = self.closing(None);
-        let retired = self.plan.retired.iter().map(|(id, kind)| BlockReport::new(id, *kind, Outcome::Retired));
-        self.reports.extend(retired);
+        self.reports.extend(closing.retired);
         if !self.closed.load(Ordering::Relaxed) {
             // Whoever is told that something was applied is told what is on the disk; also if a predecessor applied it that was killed.
             let applied = self.reports.iter().any(|report| report.outcome == Outcome::Applied);

@@ -189,3 +189,31 @@ fn unreadable(ledger: &Ledger, source: tokio_postgres::Error) -> LedgerError {
 fn unwritten(ledger: &Ledger, source: tokio_postgres::Error) -> LedgerError {
     LedgerError::Database { schema: ledger.schema.clone(), doing: "written", source }
 }
+
+#[cfg(all(test, feature = "embedded"))]
+mod tests {
+    use super::*;
+    use crate::database::Database;
+
+    #[tokio::test]
+    async fn who_is_refused_hears_who_has_the_lock_or_that_its_statements_meet_other_sessions() {
+        let server = crate::embedded::Server::builder().in_memory(true).durable(false).start().expect("a server starts");
+        let database = Database::from_url(&server.url("postgres")).expect("its address");
+        let connection = Arc::new(database.connect("test").await.expect("it lets us in"));
+        let host = Host::new(database);
+        connection.send(&host.ledger.create()).await.expect("the ledger is made");
+        for (released, said) in [("null", "other (lease, since 12:34:56)"), ("now()", NOT_THE_SAME)] {
+            let row = format!(
+                "delete from plinth.runners; insert into plinth.runners (application, token, mode, instance, since, expires, released)
+                 values ({}, 7, 'lease', 'other', '2026-01-02 12:34:56', now() + interval '1 hour', {released})",
+                host.ledger.application()
+            );
+            connection.send(&row).await.expect("the row is written");
+            let mut claimant = Claimant::new(&host, connection.clone(), true);
+            // No session has this number.
+            let claimed = claimant.claim(Locked(Claim::Session { locking: 0 }), "select 1").await.expect("it answers");
+            let Attempt::Busy { holder } = claimed else { panic!("it was granted: {said}") };
+            assert_eq!(holder.as_deref(), Some(said));
+        }
+    }
+}

@@ -29,7 +29,7 @@ pub enum LockMode {
     /// By a session lock, unless a pooler stands between host and server: then by a lease, and the report says so.
     #[default]
     Auto,
-    /// By a session lock, whatever stands between. Behind a transaction pooler this protects nothing.
+    /// By a session lock, whatever stands between. A boot whose statements meet other sessions, behind a transaction pooler, does not get it.
     Session,
     /// By a lease, whatever stands between.
     Lease,

@@ -431,12 +431,17 @@ async fn a_flood_of_notices_is_bounded() {
 
 #[tokio::test]
 async fn the_hosts_prepared_questions_are_not_replaced() {
-    // The answer would otherwise be the block's own word for what it did.
-    let replace = "do $$ begin
-        execute 'deallocate plinth_touched';
-        execute 'prepare plinth_touched as select false, null::name, null::name, null::text, null::text, 0::bigint, 0::bigint, 0::bigint where false';
-    end $$";
-    let error = Attack::new().await.by_statements("sends_declared", &[replace]).await;
-    assert_eq!(error.class, ErrorClass::Effects);
-    assert!(error.message.contains("what the host has prepared is not as it was before the block"), "{error}");
+    // The answer would otherwise be the block's own word for what it did, or for who may commit it.
+    let edited = "replace(asked, 'l.relation >= ''16384''', 'false')";
+    for (called, instead) in [("plinth_most", edited), ("plinth_fence", "'prepare plinth_fence (bigint) as select 1'")] {
+        let replace = format!(
+            "do $$ declare asked text := (select statement from pg_prepared_statements where name = '{called}'); begin
+                execute 'deallocate {called}';
+                execute {instead};
+            end $$"
+        );
+        let error = Attack::new().await.by_statements("sends_declared", &[&replace]).await;
+        assert_eq!(error.class, ErrorClass::Effects, "{called}: {error}");
+        assert!(error.message.contains("what the host has prepared is not as it was before the block"), "{called}: {error}");
+    }
 }

@@ -66,6 +66,25 @@ async fn statements_that_are_sent_share_a_round_trip() {
 }
 
 #[tokio::test]
+async fn a_look_that_finds_no_row_knows_its_columns_and_takes_no_more_round_trips_than_one_that_does() {
+    let looks = [
+        ("look for one", "select 1 as a, date '2026-01-01' as b"),
+        ("look for one", "select null::integer as a, null::date as b"),
+        ("look for none", "select 1 as a, date '2026-01-01' as b where false"),
+        // Of a type that only text can carry, as long as there is a value.
+        ("look for none", "select 1 as a, null::point as b where false"),
+    ];
+    let mut took = Vec::new();
+    for look in looks {
+        let (block, round_trips) = follow(&with_program(&[look; 20]).await).await;
+        assert_eq!((block.outcome, block.statements), (Outcome::Applied, 21), "{look:?}: {block:?}");
+        took.push(round_trips);
+    }
+    // Whether two answers are read at once is the machine's.
+    assert!(took.iter().all(|trips| trips.abs_diff(took[0]) < 10), "{took:?}");
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_a_statement_that_was_sent_fails_the_block_and_names_it() {
     let (good, more) = ("insert into t (id) values (1)", "insert into t (id) values (2)");
     let begun = [("send", good), ("send", DUPLICATE), ("send", more)];

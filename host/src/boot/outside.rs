@@ -18,7 +18,7 @@ use crate::{
         literal, name,
         policy::{Phase, Policy},
         simple::text,
-        touched::{TOUCHED, Touched},
+        touched::{Touched, touched_query},
     },
     ledger::Row,
     load::Component,
@@ -109,7 +109,7 @@ impl Boot<'_> {
         if worked.is_err() && self.connection.client().is_closed() {
             return worked;
         }
-        let look = format!("rollback; {}; {TOUCHED}", around_query(false));
+        let look = format!("rollback; {}; {}", around_query(false), touched_query());
         let left = self.connection.send(&look).await.map_err(failed("the session cannot be looked at"))?;
         let (after, touched) = (Around::read(&left, 1), Touched::read(&left, 0));
         let left_otherwise = ReportError::of_around(&before_work, &after, &touched, &self.record.ledger.schema);

@@ -16,7 +16,7 @@ use crate::{
         observer::Observer,
         policy::{Phase, Policy},
         session::Session,
-        touched::{TOUCHED, Touched},
+        touched::{Touched, touched_query},
     },
     load::Component,
     lock::Held,
@@ -113,7 +113,7 @@ impl<'a> Begun<'a> {
         let policy = Arc::new(Policy::new(&component.manifest, ledger));
         compiled(&boot.sandbox, component).await?;
         let mut running = start(boot.ground(), component, policy.clone())?;
-        let begin = format!("savepoint {REHEARSED}; {COUNTERS}; {TOUCHED}; {}", boot.questions.around());
+        let begin = format!("savepoint {REHEARSED}; {COUNTERS}; {}; {}", touched_query(), boot.questions.around());
         let sets = boot.connection.send(&begin).await.map_err(|error| ReportError::of_host(&error, "SAVEPOINT"))?;
         let session = running.session();
         session.enter(Phase::Work, Counters::read(&sets, 2));

@@ -47,21 +47,32 @@ const PARTS: [(&str, &str); 4] = [
 /// The transaction and the session at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Around {
-    /// The parts and the settings, as a JSON list: one text is compared sooner than thirty.
+    /// The parts and the settings, one text for all: it is compared sooner than thirty.
     all: Option<String>,
 }
 
+/// What stands between two of them. One more of it in a value makes another text in any case.
+const BETWEEN: char = '\u{1f}';
+
 /// What asks for it. Outside a transaction each statement has one of its own.
 pub(crate) fn around_query(inside: bool) -> String {
+    format!("select {}", around_expression(inside))
+}
+
+/// The same for a query that asks for more.
+pub(super) fn around_expression(inside: bool) -> String {
     let parts = PARTS.iter().enumerate().map(|(place, (_, says))| if inside || place > 0 { *says } else { "null" }.to_owned());
     let settings = SETTINGS.iter().map(|setting| format!("current_setting({}, true)", literal(setting)));
-    // Named in full: a function of a block's for so many texts would fit better than PostgreSQL's, which is for any list.
-    format!("select pg_catalog.json_build_array({})::text", parts.chain(settings).collect::<Vec<_>>().join(", "))
+    // Named in full: a function of a block's for texts would fit better than PostgreSQL's, which is for any array.
+    format!("pg_catalog.array_to_string(array[{}], '{BETWEEN}', '')", parts.chain(settings).collect::<Vec<_>>().join(", "))
 }
 
 impl Around {
     pub(crate) fn read(sets: &ResultSets, place: usize) -> Around {
-        let all = sets.set_from_end(place).first().and_then(|row| text(row, 0));
+        Around::of(sets.set_from_end(place).first().and_then(|row| text(row, 0)))
+    }
+
+    pub(super) fn of(all: Option<&str>) -> Around {
         Around { all: all.map(str::to_owned) }
     }
 
@@ -70,9 +81,8 @@ impl Around {
         if self.all.is_some() && self == now {
             return None;
         }
-        let list = |around: &Around| -> Option<Vec<Option<String>>> { serde_json::from_str(around.all.as_deref()?).ok() };
-        let place =
-            list(self).zip(list(now)).and_then(|(before, after)| before.iter().zip(&after).position(|(one, other)| one != other));
+        let list = |around: &Around| around.all.clone().unwrap_or_default();
+        let place = list(self).split(BETWEEN).zip(list(now).split(BETWEEN)).position(|(before, after)| before != after);
         let names = || PARTS.iter().map(|(name, _)| *name).chain(SETTINGS);
         // What cannot be compared is not as it was.
         Some(place.and_then(|place| names().nth(place)).unwrap_or("the session"))

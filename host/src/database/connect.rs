@@ -8,7 +8,7 @@ use super::{
     backend,
     round_trips::{Counted, RoundTrips},
     server::{Server, Socket, Sockets},
-    tls::{self, Verify},
+    tls::{self, Encrypted, Verify},
     url,
 };
 use futures_util::{FutureExt, future::Either};
@@ -23,11 +23,10 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{net::TcpStream, sync::OnceCell, task::AbortHandle};
+use tokio::{sync::OnceCell, task::AbortHandle};
 use tokio_postgres::{
     AsyncMessage, Client, Config, NoTls,
     config::{Host, SslMode, TargetSessionAttrs},
-    tls::MakeTlsConnect,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -246,6 +245,7 @@ impl Database {
                     (client, tokio::spawn(drive(connection, trips.clone())), version)
                 }
             };
+        trips.tell_columns();
         if self.config.get_target_session_attrs() == TargetSessionAttrs::ReadWrite {
             let ask = "select pg_is_in_recovery(); show transaction_read_only";
             let sets = super::ResultSets::of(&client, ask).await.map_err(refused)?;
@@ -270,17 +270,12 @@ impl Database {
         })
     }
 
-    fn tls(
-        &self,
-        server: &Server,
-    ) -> Result<<MakeRustlsConnect as MakeTlsConnect<Counted<TcpStream>>>::TlsConnect, ConnectError> {
-        let mut connector = MakeRustlsConnect::new(self.tls_config()?);
+    fn tls(&self, server: &Server) -> Result<Encrypted, ConnectError> {
         let name = match &server.host {
             Host::Tcp(name) => name.as_str(),
             Host::Unix(_) => "",
         };
-        MakeTlsConnect::<Counted<TcpStream>>::make_tls_connect(&mut connector, name)
-            .map_err(|error| ConnectError::Certificates(error.to_string()))
+        Encrypted::to(name, self.tls_config()?).map_err(|error| ConnectError::Certificates(error.to_string()))
     }
 }
 
@@ -428,12 +423,8 @@ impl Connection {
         }
     }
 
-    /// The rows of a table of the host's own, as [`Connection::ask`]: by COPY, which in a new session costs a third of a SELECT, unless
-    /// what passes is encrypted.
+    /// The rows of a table of the host's own, as [`Connection::ask`]: by COPY, which in a new session costs a third of a SELECT.
     pub(crate) async fn table(&self, table: &str) -> Result<super::ResultSets, tokio_postgres::Error> {
-        if self.trips.encrypted() {
-            return self.ask(&format!("table {table}")).await;
-        }
         self.trips.tell_copies_as_rows(true);
         let rows = self.ask(&format!("copy {table} to stdout")).await;
         self.trips.tell_copies_as_rows(false);

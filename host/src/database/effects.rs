@@ -39,7 +39,7 @@ impl Effects {
     }
 }
 
-/// The query for [`Counters`] of everything that there is. Where nothing was rolled back, [`TOUCHED`](super::touched::TOUCHED) tells as
+/// The query for [`Counters`] of everything that there is. Where nothing was rolled back, [`Touched`](super::touched::Touched) tells as
 /// much and does not grow with the catalog.
 pub(crate) const COUNTERS: &str = "select n.nspname, c.relname, s.ins, s.upd, s.del
      from pg_class c join pg_namespace n on n.oid = c.relnamespace

@@ -5,7 +5,7 @@
 
 use super::{
     Connection,
-    touched::{TOUCHED, Touched},
+    touched::{Touched, touched_query},
 };
 use crate::report::{Estimate, HeldLock, Lock, RehearsedStatement};
 use plinth_values::{Raw, Value, parameters};
@@ -68,7 +68,7 @@ impl Observer {
         let looked = Instant::now();
         // A transaction that failed cannot be asked, and its locks go with the block's savepoint.
         if rows.is_some()
-            && let Ok(sets) = connection.send(TOUCHED).await
+            && let Ok(sets) = connection.send(&touched_query()).await
         {
             for lock in Touched::read(&sets, 0).locks(&self.ledger) {
                 if !self.before.contains(&lock) && !self.since.iter().any(|(known, _)| *known == lock) {

@@ -6,17 +6,22 @@ use super::{
     Connection, Sent,
     around::{HOST_PATH, around_query},
     catalog::{Classes, Look},
-    literal, name,
-    objects::{Question, objects_query, quick_query, wrote_query},
+    literal,
+    measured::Question,
+    name,
     simple::{ResultSets, text},
-    touched::TOUCHED,
 };
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 const AROUND: &str = "plinth_around";
-const TOUCH: &str = "plinth_touched";
-const OBJECTS: &str = "plinth_objects";
-const WRITTEN: &str = "plinth_wrote";
+const ROWS: &str = "plinth_rows";
+const MOST: &str = "plinth_most";
 const STILL: &str = "plinth_still";
 const FENCE: &str = "plinth_fence";
 const RECORD: &str = "plinth_record";
@@ -33,10 +38,12 @@ struct Prepared {
     /// The classes of objects that can be looked up.
     classes: Classes,
     objects: bool,
+    /// Whether these were asked before. Then the server has a plan for that, and takes less for it than for one for rows alone.
+    plans: Arc<AtomicBool>,
     /// Whether a row of the ledger can be written.
     records: bool,
-    /// The answer to [`PREPARED`].
-    all: Option<String>,
+    /// The answer to [`prepared_and_commit`].
+    all: Option<(String, String)>,
 }
 
 /// What a session is prepared for.
@@ -75,7 +82,7 @@ impl Preparing {
             prepared.classes = classes;
             let (names, looks): (Vec<String>, Vec<String>) =
                 classes.questions().map(|(called, question)| (called.clone(), prepare(&called, &question))).unzip();
-            self.sent.push(connection.send_aside(format!("begin; {settings}; {}; {PREPARED}; commit", looks.join("; "))));
+            self.sent.push(connection.send_aside(format!("begin; {settings}; {}; {}", looks.join("; "), prepared_and_commit())));
             connection.asked().extend(names);
         }
         self
@@ -91,8 +98,8 @@ impl Preparing {
         let Preparing { mut questions, sent } = self;
         for sent in sent {
             let sets = sent.await?;
-            if let Some(prepared) = &mut questions.prepared {
-                prepared.all = read_prepared(&sets, 1);
+            if let (Some(prepared), Some(all)) = (&mut questions.prepared, read_prepared(&sets, 1)) {
+                prepared.all = Some(all);
             }
         }
         Ok(questions)
@@ -107,27 +114,32 @@ impl Questions {
 
     /// Prepares them for a session. Each under the settings that it is asked under: a plan is made for a search path.
     pub(crate) fn prepare(connection: &Arc<Connection>, to: For<'_>) -> Preparing {
-        let mut of_blocks = vec![(AROUND, around_query(true)), (TOUCH, TOUCHED.to_owned()), (WRITTEN, wrote_query())];
-        of_blocks.extend(to.objects.then(|| (OBJECTS, quick_query())));
-        let mut ours: Vec<(&str, &str)> = to.fences.map(|(_, fence)| (FENCE, fence)).into_iter().collect();
-        ours.extend(to.record.map(|record| (RECORD, record)));
-        let still: Vec<(&str, &str)> = to.fences.map(|(still, _)| (STILL, still)).into_iter().collect();
+        let mut of_blocks = vec![(AROUND, around_query(true)), (ROWS, Question::Rows.ask().0)];
+        of_blocks.extend(to.objects.then(|| (MOST, Question::Most.ask().0)));
+        let named = |called, question: Option<&str>| question.map(|question| (called, question.to_owned()));
+        let (still, fence) = to.fences.unzip();
+        let still: Vec<_> = named(STILL, still).into_iter().collect();
+        let ours: Vec<_> = named(FENCE, fence).into_iter().chain(named(RECORD, to.record)).collect();
+        let each = |questions: &[(&str, String)]| questions.iter().map(|(called, question)| prepare(called, question)).collect();
         // Those of a backfill before this one.
-        let mut all: Vec<String> = connection.asked().drain(..).map(|called| format!("deallocate {}", name(&called))).collect();
+        let before: Vec<String> = connection.asked().drain(..).map(|called| format!("deallocate {}", name(&called))).collect();
         // What this session did before, such as making the ledger, is not to be counted as a block's. Flushed at the end of all.
-        all.extend(connection.flushes().then(|| "select pg_stat_force_next_flush()".to_owned()));
-        all.extend([to.session.to_owned(), "begin".to_owned()]);
-        all.extend(still.iter().map(|(called, question)| prepare(called, question)));
-        all.push(to.settings.to_owned());
-        all.extend(of_blocks.iter().map(|(called, question)| prepare(called, question)));
-        all.push(HOST_PATH.to_owned());
-        all.extend(ours.iter().map(|(called, question)| prepare(called, question)));
-        all.extend([PREPARED, "commit"].map(str::to_owned));
-        let sent = connection.send_aside(all.join("; "));
-        let names = of_blocks.iter().map(|(called, _)| *called).chain(ours.iter().chain(&still).map(|(called, _)| *called));
-        connection.asked().extend(names.map(str::to_owned));
-        let prepared = Prepared { classes: Classes::default(), objects: to.objects, records: to.record.is_some(), all: None };
-        Preparing { questions: Questions { prepared: Some(prepared) }, sent: vec![sent] }
+        let flush = connection.flushes().then(|| "select pg_stat_force_next_flush()".to_owned());
+        let begin = [to.session.to_owned(), "begin".to_owned()];
+        // Not in one string: the server keeps with each of them all that came with it, and reads that out when it is asked what is prepared.
+        let first = [before, flush.into_iter().chain(begin).collect(), each(&still), vec![to.settings.to_owned()]].concat();
+        let last = [vec![HOST_PATH.to_owned()], each(&ours), vec![prepared_and_commit()]].concat();
+        let strings = [first].into_iter().chain(of_blocks.chunks(1).map(each)).chain([last]);
+        let sent = strings.map(|statements| connection.send_aside(statements.join("; "))).collect();
+        connection.asked().extend([still, of_blocks, ours].iter().flatten().map(|(called, _)| (*called).to_owned()));
+        let prepared = Prepared {
+            classes: Classes::default(),
+            objects: to.objects,
+            plans: Arc::default(),
+            records: to.record.is_some(),
+            all: None,
+        };
+        Preparing { questions: Questions { prepared: Some(prepared) }, sent }
     }
 
     /// Whether they are prepared: then the session is ours alone, and has what it needs for its life.
@@ -150,11 +162,6 @@ impl Questions {
         if self.are_prepared() { execute(AROUND).into() } else { around_query(true).into() }
     }
 
-    /// What the transaction holds locks on, and the rows that it changed.
-    pub(crate) fn touched(&self) -> Cow<'static, str> {
-        if self.are_prepared() { execute(TOUCH).into() } else { TOUCHED.into() }
-    }
-
     /// Looks up objects, as far as that is prepared.
     pub(crate) fn look(&self, look: &Look<'_>) -> Vec<String> {
         look.statements(self.prepared.as_ref().map(|prepared| prepared.classes).unwrap_or_default())
@@ -172,34 +179,37 @@ impl Questions {
     /// Before COMMIT: fails with [`REPLACED`] if what is prepared is not the host's own any more. A block's post-conditions may have called
     /// what replaces it, after what the block did was measured, and a rollback to a savepoint leaves it.
     pub(crate) fn unharmed(&self) -> String {
-        let expected = self.prepared.as_ref().and_then(|prepared| prepared.all.as_deref());
-        let compared = |all| {
-            format!(
-                "select pg_catalog.sqrt((1 - 2 * (({PREPARED}) is distinct from {})::integer)::double precision)",
-                literal(all)
-            )
+        let expected = self.prepared.as_ref().and_then(|prepared| prepared.all.as_ref());
+        let compared = |(count, last): &(String, String)| {
+            let (count, last) = (literal(count), literal(last));
+            format!("select pg_catalog.sqrt(case when count(*) = {count} and {LAST} = {last} then 1 else -1 end) {OURS}")
         };
         expected.map_or_else(|| "select".to_owned(), compared)
     }
 
-    /// What is asked first about the objects that a block made. `defined` says whether it was to make any, `after` and `everywhere` see
-    /// [`objects_query`].
+    /// What is asked first about what a block did. `defined` says whether it was to make objects, `after` and `everywhere` see
+    /// [`objects_query`](super::objects::objects_query).
     pub(crate) fn first(&self, defined: bool, after: Option<u64>, everywhere: bool) -> Question {
         match &self.prepared {
-            _ if !defined && !everywhere => Question::Whether,
-            Some(Prepared { objects: true, .. }) if after.is_none() && !everywhere => Question::Quick,
-            _ => Question::All { after, everywhere },
+            Some(prepared)
+                if prepared.objects && after.is_none() && !everywhere && (defined || prepared.plans.load(Ordering::Relaxed)) =>
+            {
+                Question::Most
+            }
+            _ if !defined && !everywhere => Question::Rows,
+            _ => Question::Everything { after, everywhere },
         }
     }
 
-    /// The statement for a question.
-    pub(crate) fn objects(&self, question: Question) -> String {
-        match question {
-            Question::Whether if self.are_prepared() => execute(WRITTEN),
-            Question::Whether => wrote_query(),
-            Question::Quick if self.are_prepared() => execute(OBJECTS),
-            Question::Quick => quick_query(),
-            Question::All { after, everywhere } => objects_query(after, everywhere),
+    /// What asks a question, and how many statements that are.
+    pub(crate) fn measure(&self, question: Question) -> (String, usize) {
+        match (question, &self.prepared) {
+            (Question::Rows, Some(_)) => (execute(ROWS), 1),
+            (Question::Most, Some(prepared)) => {
+                prepared.plans.store(true, Ordering::Relaxed);
+                (execute(MOST), 1)
+            }
+            (question, _) => question.ask(),
         }
     }
 }
@@ -215,13 +225,19 @@ fn execute(called: &str) -> String {
 /// Whether the questions that are prepared are the host's own: a block that hides DEALLOCATE and PREPARE in a function could put
 /// others in their place. This one is never prepared, and nobody chooses when the server says that something was prepared: who puts
 /// another in a place makes it later, and who takes one away makes them fewer.
-const PREPARED: &str = "select count(*)::text || ' ' || extract(epoch from max(prepare_time))::text
-     from pg_catalog.pg_prepared_statement() where name like 'plinth\\_%'";
+const LAST: &str = "extract(epoch from max(prepare_time))";
+const OURS: &str = "from pg_catalog.pg_prepared_statement() where name like 'plinth\\_%'";
 
 /// The SQLSTATE if they are not: there is no root of a negative number.
 pub(crate) const REPLACED: &str = "2201F";
 
-/// The answer to [`PREPARED`].
-fn read_prepared(sets: &ResultSets, place: usize) -> Option<String> {
-    sets.set_from_end(place).first().and_then(|row| text(row, 0)).map(str::to_owned)
+/// Asks how many there are, and when the last was prepared.
+fn prepared_and_commit() -> String {
+    format!("select count(*), {LAST} {OURS}; commit")
+}
+
+/// The answer to [`prepared_and_commit`].
+fn read_prepared(sets: &ResultSets, place: usize) -> Option<(String, String)> {
+    let row = sets.set_from_end(place).first()?;
+    Some((text(row, 0)?.to_owned(), text(row, 1)?.to_owned()))
 }

@@ -1,6 +1,6 @@
 //! How often the server was waited for and how much it sent, counted where the bytes pass and not where somebody remembers to count.
 
-use super::{apart::RowsApart, copied::copy_as_rows, messages::Pieces};
+use super::{apart::RowsApart, copied::copy_as_rows, described::Describing, messages::Pieces};
 use bytes::BytesMut;
 use std::{
     io,
@@ -9,9 +9,10 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
 /// The number of round trips since it was reset: a read after at least one write is one. And a bound for what an answer may bring.
 #[derive(Clone, Debug, Default)]
@@ -28,18 +29,17 @@ struct Counts {
     /// Warnings since the bound was set, and the most of them.
     notices: AtomicU64,
     most_notices: AtomicU64,
-    /// Whether the server took the offer of TLS: then what passes here is not what it says.
-    encrypted: AtomicBool,
-    /// Whether `told` is anything but `AsItIs`, which is all that most reads have to know.
-    otherwise: AtomicBool,
     told: Mutex<Told>,
 }
 
 /// How the client is told what the server says.
 #[derive(Clone, Debug, Default)]
 enum Told {
+    /// Until it lets us in: not all of that are messages.
     #[default]
     AsItIs,
+    /// With the columns of answers that have no rows.
+    WithColumns,
     /// COPY … TO STDOUT as rows.
     CopyAsRows,
     /// Without the rows of an answer.
@@ -63,14 +63,15 @@ impl RoundTrips {
         self.0.notices.store(0, Ordering::Relaxed);
     }
 
-    /// Whether what passes is encrypted.
-    pub(crate) fn encrypted(&self) -> bool {
-        self.0.encrypted.load(Ordering::Relaxed)
+    /// Has the columns told of answers that have no rows, from here on: see [`Columned`](super::described::Columned). Nothing is to be on its
+    /// way.
+    pub(super) fn tell_columns(&self) {
+        self.tell(Told::WithColumns);
     }
 
     /// Whether COPY … TO STDOUT is told as rows from here on.
-    pub(crate) fn tell_copies_as_rows(&self, copies: bool) {
-        self.tell(if copies { Told::CopyAsRows } else { Told::AsItIs });
+    pub(super) fn tell_copies_as_rows(&self, copies: bool) {
+        self.tell(if copies { Told::CopyAsRows } else { Told::WithColumns });
     }
 
     /// Has the rows of the next answer kept apart. It is to be asked in the extended protocol, with nothing else on its way.
@@ -79,7 +80,6 @@ impl RoundTrips {
     }
 
     fn tell(&self, told: Told) {
-        self.0.otherwise.store(!matches!(told, Told::AsItIs), Ordering::Relaxed);
         *self.told() = told;
     }
 
@@ -123,32 +123,35 @@ impl RoundTrips {
 pub(crate) struct Counted<S> {
     socket: S,
     wrote: bool,
-    /// Whether nothing was read yet.
-    silent: bool,
     trips: RoundTrips,
-    /// What comes of an answer that is told otherwise.
+    /// What comes.
     chunk: Vec<u8>,
+    /// Whether as much came as there was room for.
+    filled: bool,
     pieces: Pieces,
+    describing: Describing,
     /// What was told of it and not read yet.
     ready: BytesMut,
 }
 
-/// What is read of such an answer at once.
+/// What is read at once, to begin with and at most.
+const FIRST_CHUNK: usize = 4 << 10;
 const CHUNK: usize = 64 << 10;
 
 impl<S> Counted<S> {
     pub(crate) fn new(socket: S, trips: RoundTrips) -> Counted<S> {
-        let (chunk, pieces, ready) = (Vec::new(), Pieces::default(), BytesMut::new());
-        Counted { socket, wrote: false, silent: true, trips, chunk, pieces, ready }
+        let (chunk, pieces, describing, ready) = (Vec::new(), Pieces::default(), Describing::default(), BytesMut::new());
+        Counted { socket, wrote: false, trips, chunk, filled: false, pieces, describing, ready }
+    }
+
+    /// The socket, and who counts.
+    pub(super) fn apart(self) -> (S, RoundTrips) {
+        (self.socket, self.trips)
     }
 
     fn came(&mut self, bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
-        }
-        // The answer to the offer of TLS is a letter; no other answer begins with this one.
-        if std::mem::take(&mut self.silent) && bytes.first() == Some(&b'S') {
-            self.trips.0.encrypted.store(true, Ordering::Relaxed);
         }
         let first = std::mem::take(&mut self.wrote);
         self.trips.read(bytes.len() as u64, first)
@@ -160,15 +163,15 @@ impl<S> Counted<S> {
     fn turn(&mut self, came: &[u8]) -> io::Result<()> {
         self.came(came)?;
         let told = self.trips.told().clone();
-        let Counted { pieces, ready, .. } = self;
+        let Counted { pieces, describing, ready, .. } = self;
         match &told {
             Told::AsItIs => ready.extend_from_slice(came),
+            Told::WithColumns => pieces.join(came, |message| describing.pass(message, ready)),
             Told::CopyAsRows => pieces.join(came, |message| copy_as_rows(message, ready)),
             Told::WithoutRows(apart) => {
                 pieces.join(came, |message| apart.keep(message, ready));
                 if apart.ended() {
-                    self.trips.tell(Told::AsItIs);
-                    self.chunk = Vec::new();
+                    self.trips.tell(Told::WithColumns);
                 }
             }
         }
@@ -184,16 +187,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
                 buf.put_slice(&self.ready.split_to(most));
                 return Poll::Ready(Ok(()));
             }
-            if !self.trips.0.otherwise.load(Ordering::Relaxed) {
-                let before = buf.filled().len();
-                ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
-                return Poll::Ready(self.came(buf.filled().get(before..).unwrap_or_default()));
-            }
             let mut chunk = std::mem::take(&mut self.chunk);
-            chunk.resize(CHUNK, 0);
+            if chunk.is_empty() || self.filled {
+                chunk.resize((4 * chunk.len()).clamp(FIRST_CHUNK, CHUNK), 0);
+            }
             let mut came = ReadBuf::new(&mut chunk);
             let read = Pin::new(&mut self.socket).poll_read(cx, &mut came);
             let length = came.filled().len();
+            self.filled = length == chunk.len();
             let done = match read {
                 Poll::Ready(Ok(())) if length > 0 => self.turn(chunk.get(..length).unwrap_or_default()).map(|()| None),
                 read => Ok(Some(read)),
@@ -218,5 +219,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+impl<S: TlsStream + Unpin> TlsStream for Counted<S> {
+    fn channel_binding(&self) -> ChannelBinding {
+        self.socket.channel_binding()
     }
 }

@@ -7,6 +7,7 @@ mod underway;
 
 use super::{
     Connection,
+    described::Columned,
     discreet::discreet,
     effects::{COUNTERS, Counters},
     observer::{Observed, Observer},
@@ -335,9 +336,9 @@ impl Session {
         }
         let before = self.bytes_read;
         let query = async { connection.client().query_raw(&prepared, &params).await.map_err(|error| told(&error)) };
-        let stream = self.behind(query).await?;
+        let mut stream = Columned::prepared(self.behind(query).await?);
         let mut answer = Answer::default();
-        let rows = self.receive(stream, Some(described), can_be_asked_again.then_some(&mut answer)).await?;
+        let rows = self.receive(&mut stream, Some(described), can_be_asked_again.then_some(&mut answer)).await?;
         if can_be_asked_again {
             self.answered(answer.to(statement, prepared.columns()), before);
         }

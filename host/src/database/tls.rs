@@ -1,6 +1,7 @@
 //! TLS as libpq does it: `require` encrypts and believes any certificate unless a root certificate is given, `verify-ca` and
 //! `verify-full` check it.
 
+use super::round_trips::Counted;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{
@@ -12,7 +13,35 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
     server::ParsedCertificate,
 };
-use std::{path::Path, sync::Arc};
+use std::{io, path::Path, pin::Pin, sync::Arc};
+use tokio::net::TcpStream;
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+type Rustls = <MakeRustlsConnect as MakeTlsConnect<TcpStream>>::TlsConnect;
+
+/// TLS beneath what counts and looks at messages, which has to see what they say.
+pub(super) struct Encrypted(Rustls);
+
+impl Encrypted {
+    /// For a server by its name.
+    pub(super) fn to(name: &str, config: ClientConfig) -> Result<Encrypted, impl std::error::Error + use<>> {
+        MakeTlsConnect::<TcpStream>::make_tls_connect(&mut MakeRustlsConnect::new(config), name).map(Encrypted)
+    }
+}
+
+impl TlsConnect<Counted<TcpStream>> for Encrypted {
+    type Stream = Counted<<Rustls as TlsConnect<TcpStream>>::Stream>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Stream>> + Send>>;
+
+    fn connect(self, stream: Counted<TcpStream>) -> Self::Future {
+        // What came unencrypted behind the server's word for TLS, if anything did, is lost with the old one.
+        let (socket, trips) = stream.apart();
+        let encrypting = self.0.connect(socket);
+        Box::pin(async move { Ok(Counted::new(encrypting.await?, trips)) })
+    }
+}
 
 /// How much of the server's certificate is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,19 +7,34 @@ use super::{
 };
 use crate::report::{Lock, RowCounts, shown_name};
 use plinth_manifest::TableName;
+use tokio_postgres::SimpleQueryRow;
 
-/// The query for [`Touched`]. Rows are changed under ROW EXCLUSIVE or more; the counters of what is only read are not asked for. The
-/// system's own relations, which every question locks by the dozen, are left out by their number before they are looked up: those of
-/// initdb are below 16384 (FirstNormalObjectId, `access/transam.h`), and those without a database are shared by all.
-pub(crate) const TOUCHED: &str =
-    "select l.locktype = 'advisory', n.nspname, c.relname, l.relation::text, l.mode, s.ins, s.upd, s.del
-     from pg_locks l left join pg_class c on c.oid = l.relation left join pg_namespace n on n.oid = c.relnamespace
-     left join lateral (select pg_stat_get_xact_tuples_inserted(c.oid) as ins, pg_stat_get_xact_tuples_updated(c.oid) as upd,
-                               pg_stat_get_xact_tuples_deleted(c.oid) as del) s
-       on c.relkind in ('r', 'm', 'p') and l.mode not in ('AccessShareLock', 'RowShareLock')
-     where l.pid = pg_backend_pid() and l.granted and l.database <> '0'
-       and (l.locktype = 'advisory' or l.locktype = 'relation' and l.relation >= '16384')
-       and c.relnamespace is distinct from 'pg_toast'::regnamespace::oid";
+/// What is locked, for [`ROWS_OF_TOUCHED`], as the first part of a WITH. The system's own relations, which every question locks by the
+/// dozen, are left out by their number before they are looked up: those of initdb are below 16384 (FirstNormalObjectId,
+/// `access/transam.h`), and those without a database are shared by all.
+pub(super) const HELD: &str = "held as materialized (
+        select l.locktype, l.mode, l.relation, c.oid, c.relkind, n.nspname, c.relname, c.xmin, c.reltype
+        from pg_locks l left join pg_class c on c.oid = l.relation left join pg_namespace n on n.oid = c.relnamespace
+        where l.pid = pg_backend_pid() and l.granted and l.database <> '0'
+          and (l.locktype = 'advisory' or l.locktype = 'relation' and l.relation >= '16384')
+          and c.relnamespace is distinct from 'pg_toast'::regnamespace::oid
+     )";
+
+/// The rows of [`Touched`]. Rows are changed under ROW EXCLUSIVE or more; the counters of what is only read are not asked for.
+pub(super) const ROWS_OF_TOUCHED: &str = "select h.locktype, h.nspname, h.relname, h.relation::text, h.mode, s.ins, s.upd, s.del
+     from held h
+     left join lateral (select pg_stat_get_xact_tuples_inserted(h.oid) as ins, pg_stat_get_xact_tuples_updated(h.oid) as upd,
+                               pg_stat_get_xact_tuples_deleted(h.oid) as del) s
+       on h.relkind in ('r', 'm', 'p') and h.mode not in ('AccessShareLock', 'RowShareLock')";
+
+/// The query for [`Touched`].
+pub(crate) fn touched_query() -> String {
+    format!("with {HELD} {ROWS_OF_TOUCHED}")
+}
+
+/// Types of locks, as `pg_locks` has them.
+pub(super) const RELATION: &str = "relation";
+pub(super) const ADVISORY: &str = "advisory";
 
 /// The relations that are locked, catalogs excepted.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,12 +53,16 @@ struct Relation {
 }
 
 impl Touched {
-    /// Reads the rows of [`TOUCHED`].
+    /// Reads the rows of [`touched_query`].
     pub(crate) fn read(sets: &ResultSets, place: usize) -> Touched {
-        let rows = sets.set_from_end(place);
-        let advisory = rows.iter().any(|row| text(row, 0) == Some("t"));
+        Touched::of(sets.set_from_end(place))
+    }
+
+    /// The same of rows among others.
+    pub(super) fn of(rows: &[SimpleQueryRow]) -> Touched {
+        let advisory = rows.iter().any(|row| text(row, 0) == Some(ADVISORY));
         let number = |row, at| text(row, at).and_then(|text| text.parse().ok()).unwrap_or(0);
-        let relations = rows.iter().filter_map(|row| {
+        let relations = rows.iter().filter(|row| text(row, 0) == Some(RELATION)).filter_map(|row| {
             Some(Relation {
                 name: text(row, 1).zip(text(row, 2)).map(|(schema, table)| TableName::new(schema, table)),
                 oid: text(row, 3)?.to_owned(),

@@ -5,10 +5,9 @@ use crate::{
     boot::provides::provided,
     database::{
         ResultSets,
-        around::Around,
         effects::Effects,
-        objects::{Objects, Question},
-        touched::Touched,
+        measured::{Question, Seen},
+        objects::{Objects, objects_query},
     },
     report::{ErrorClass, ReportError},
 };
@@ -21,7 +20,9 @@ pub(super) struct Measure {
     question: Question,
     /// What it declares that may do more than most.
     everywhere: bool,
-    /// How many statements look at what it provides.
+    /// How many statements that are.
+    statements: usize,
+    /// How many more look at what it provides.
     provides: usize,
 }
 
@@ -35,21 +36,19 @@ impl Measure {
         let question = questions.first(transaction.running.session().defined(), transaction.after, everywhere);
         // The look at what it provides comes last: its own locks are none of the block's.
         let looks = questions.look(&provided(&transaction.component.manifest));
+        let (measures, statements) = questions.measure(question);
         // What a block puts off to COMMIT is its doing too, and is not to see the text of what the host sends with COMMIT.
         let ask = format!(
-            "{}set constraints all immediate; {}; {}; {}{}",
+            "{}set constraints all immediate; {measures}{}",
             before.map(|before| format!("{before}; ")).unwrap_or_default(),
-            questions.around(),
-            questions.touched(),
-            questions.objects(question),
             looks.iter().map(|look| format!("; {look}")).collect::<String>()
         );
-        Measure { ask, question, everywhere, provides: looks.len() }
+        Measure { ask, question, everywhere, statements, provides: looks.len() }
     }
 
     /// Where what was asked before it stands, from the end.
     pub(super) fn before(&self) -> usize {
-        4 + self.provides
+        1 + self.statements + self.provides
     }
 }
 
@@ -69,14 +68,17 @@ impl<'a> Transaction<'a> {
     pub(super) async fn measured(mut self, measure: &Measure, mut sets: ResultSets) -> Result<Measured<'a>, Broken<'a>> {
         let ledger = &self.boot.record.ledger.schema;
         let existing = provided(&self.component.manifest).read_all(&sets.take_last(measure.provides));
-        let touched = Touched::read(&sets, 1);
-        if let Some(error) = ReportError::of_around(&self.around, &Around::read(&sets, 2), &touched, ledger) {
+        let Seen { around, touched, objects } = measure.question.read(&sets);
+        if let Some(error) = ReportError::of_around(&self.around, &around, &touched, ledger) {
             return Err(self.broken(error));
         }
         let rows = touched.counters().since(self.running.session().counters());
-        let objects = match self.made(measure, &sets).await {
-            Ok(objects) => objects,
-            Err(error) => return Err(self.unmeasured(&error)),
+        let objects = match objects {
+            Some(objects) => objects,
+            None => match self.made(measure.everywhere).await {
+                Ok(objects) => objects,
+                Err(error) => return Err(self.unmeasured(&error)),
+            },
         };
         let youngest = objects.youngest().max(self.after);
         let effects = Effects { rows, locks: touched.locks(ledger), objects: objects.changes(ledger), youngest };
@@ -86,15 +88,11 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// The objects that it made. If what was seen is not enough to know, everything is asked.
-    async fn made(&mut self, measure: &Measure, sets: &ResultSets) -> Result<Objects, tokio_postgres::Error> {
-        if let Some(seen) = measure.question.read(sets, 0) {
-            return Ok(seen);
-        }
-        for everywhere in [measure.everywhere, true] {
-            let question = Question::All { after: self.after, everywhere };
-            let ask = format!("{}{}", self.looked(), self.boot.questions.objects(question));
-            if let Some(objects) = question.read(&self.boot.connection.send(&ask).await?, 0) {
+    /// The objects that it made, whatever they are.
+    async fn made(&mut self, everywhere: bool) -> Result<Objects, tokio_postgres::Error> {
+        for everywhere in [everywhere, true] {
+            let ask = format!("{}{}", self.looked(), objects_query(self.after, everywhere));
+            if let Some(objects) = Objects::read(&self.boot.connection.send(&ask).await?, 0, everywhere) {
                 return Ok(objects);
             }
         }

@@ -14,7 +14,7 @@ use crate::{
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use plinth_manifest::TableName;
-use plinth_values::{Raw, Value, base, is_native, parameters, type_name};
+use plinth_values::{Value, base, is_native, parameters, type_name};
 use std::pin::Pin;
 use tokio_postgres::{
     CopyInSink, RowStream,
@@ -38,7 +38,6 @@ const TRAILER: &[u8] = &[0xff, 0xff];
 /// A cursor of a block.
 pub(super) struct Cursor {
     columns: Vec<BulkColumn>,
-    width: usize,
     /// Rows of the part that was asked for last.
     rows: usize,
     /// That part, on its way: the server works on it while the guest works on the one before.
@@ -92,7 +91,7 @@ impl Session {
         let declare = client.prepare(&declare).await.map_err(|error| told(&error))?;
         let params = parameters(params, declare.params()).map_err(misfit)?;
         client.execute_raw(&declare, &params).await.map_err(|error| told(&error))?;
-        let cursor = Cursor { columns, width: types.len(), rows: FIRST, coming: None, came: None, ended: false };
+        let cursor = Cursor { columns, rows: FIRST, coming: None, came: None, ended: false };
         self.cursors.insert(number, cursor);
         Ok(number)
     }
@@ -290,9 +289,7 @@ impl Cursor {
         let fetch = format!("fetch forward {} from {}", self.rows, cursor(number));
         let none: [(&str, Type); 0] = [];
         let rows = RowsApart::with_capacity(PART + PART / 4);
-        if !connection.trips().encrypted() {
-            connection.trips().keep_rows(&rows);
-        }
+        connection.trips().keep_rows(&rows);
         let stream = connection.client().query_typed_raw(&fetch, none).await.map_err(|error| told(&error))?;
         self.coming = Some((rows, Box::pin(stream)));
         Ok(())
@@ -304,26 +301,12 @@ impl Cursor {
             return came;
         }
         let Some((apart, mut stream)) = self.coming.take() else { return Ok((Vec::new(), 0)) };
-        // Where the socket sees only what is encrypted, the rows come by the client.
-        let (mut part, mut count) = (Vec::new(), 0_usize);
-        let fields = i16::try_from(self.width).unwrap_or(i16::MAX).to_be_bytes();
+        // The client is told all but the rows.
         while let Some(row) = stream.next().await {
-            let row = row.map_err(|error| told(&error))?;
-            count += 1;
-            part.reserve(row.raw_size_bytes() + 4 * self.width + 2);
-            part.extend_from_slice(&fields);
-            for place in 0..self.width {
-                let raw: Raw<'_> = row.try_get(place).map_err(|error| told(&error))?;
-                let length = raw.0.map_or(Ok(-1), |bytes| i32::try_from(bytes.len())).unwrap_or(i32::MAX);
-                part.extend_from_slice(&length.to_be_bytes());
-                part.extend_from_slice(raw.0.unwrap_or_default());
-            }
+            row.map_err(|error| told(&error))?;
         }
-        if count == 0 {
-            let Rows { bytes, count } = apart.take();
-            return Ok((bytes, count));
-        }
-        Ok((part, count))
+        let Rows { bytes, count } = apart.take();
+        Ok((bytes, count))
     }
 }
 

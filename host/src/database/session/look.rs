@@ -4,10 +4,10 @@
 //! A component has neither a clock nor chance: what it does follows from what the database answers. As long as the answers are the same,
 //! it need not be run again.
 
-use super::{Session, rows::Described, told};
+use super::{Session, told};
 use crate::{
     contract::{Error, Rows},
-    database::Connection,
+    database::{Connection, described::Columned},
 };
 use futures_util::{StreamExt, TryStreamExt, pin_mut, stream};
 use plinth_values::Raw;
@@ -32,9 +32,6 @@ pub(crate) struct Asked {
     statement: String,
     /// SHA-256 in hexadecimal.
     answer: String,
-    /// Whether there were no rows. Only rows bring the columns with them, so these are asked for apart.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    empty: bool,
 }
 
 impl Asked {
@@ -87,8 +84,8 @@ impl Answer {
         if !self.rows {
             self.columns(columns);
         }
-        let (empty, answer) = (!self.rows, if self.is_large() { "large".to_owned() } else { self.digest() });
-        Asked { statement: statement.to_owned(), empty, answer }
+        let answer = if self.is_large() { "large".to_owned() } else { self.digest() };
+        Asked { statement: statement.to_owned(), answer }
     }
 
     fn digest(self) -> String {
@@ -137,16 +134,11 @@ impl Session {
     pub(super) async fn look(&mut self, statement: &str) -> Result<Option<Rows>, Error> {
         let before = self.bytes_read;
         let connection = self.connection.clone();
-        let stream = self.behind(async { ask(&connection, statement).await.map_err(|error| told(&error)) }).await?;
+        let mut stream =
+            Columned::new(self.behind(async { ask(&connection, statement).await.map_err(|error| told(&error)) }).await?);
         let mut answer = Answer::default();
-        let Some(mut rows) = self.receive(stream, None, Some(&mut answer)).await? else { return Ok(None) };
-        if rows.values.is_empty() {
-            let prepared = self.prepare(statement).await?;
-            rows.columns = Described::of(prepared.columns()).columns;
-            self.answered(answer.to(statement, prepared.columns()), before);
-        } else {
-            self.answered(answer.to(statement, &[]), before);
-        }
+        let Some(rows) = self.receive(&mut stream, None, Some(&mut answer)).await? else { return Ok(None) };
+        self.answered(answer.to(statement, stream.columns()), before);
         Ok(Some(rows))
     }
 }
@@ -205,28 +197,15 @@ pub(crate) async fn ask_each(
 }
 
 async fn again(connection: Arc<Connection>, asked: Asked) -> Result<bool, tokio_postgres::Error> {
-    let described = async {
-        match asked.empty {
-            true => Ok(Some(connection.client().prepare(&asked.statement).await?)),
-            false => Ok(None),
+    let mut rows = Columned::new(ask(&connection, &asked.statement).await?);
+    let mut answer = Answer::default();
+    while let Some(row) = rows.next().await.transpose()? {
+        let before = answer.is_large();
+        answer.row(&row)?;
+        // It is another one now. What the cancellation hits is run, as it would be if it were answered otherwise.
+        if answer.is_large() && !before {
+            connection.canceller().cancel().await;
         }
-    };
-    let answered = async {
-        let rows = ask(&connection, &asked.statement).await?;
-        pin_mut!(rows);
-        let mut answer = Answer::default();
-        while let Some(row) = rows.try_next().await? {
-            let before = answer.is_large();
-            answer.row(&row)?;
-            // It is another one now. What the cancellation hits is run, as it would be if it were answered otherwise.
-            if answer.is_large() && !before {
-                connection.canceller().cancel().await;
-            }
-        }
-        Ok::<_, tokio_postgres::Error>(answer)
-    };
-    // Both are on their way before the first answer comes.
-    let (answer, described) = futures_util::future::try_join(answered, described).await?;
-    let columns = described.as_ref().map_or(&[][..], |described| described.columns());
-    Ok(answer.to(&asked.statement, columns) == asked)
+    }
+    Ok(answer.to(&asked.statement, rows.columns()) == asked)
 }

@@ -3,11 +3,10 @@
 use super::{DRAINED, Session, budget, look::Answer, told};
 use crate::{
     contract::{Column, Error, Rows, ValueError, to_contract},
-    database::policy::Wraps,
+    database::{described::Columned, policy::Wraps},
 };
-use futures_util::{StreamExt, pin_mut};
 use plinth_values::{Raw, decode, is_native, type_name};
-use tokio_postgres::{RowStream, types::Type};
+use tokio_postgres::types::Type;
 
 /// The columns of a query, as the contract has them and as the database does.
 pub(super) struct Described {
@@ -30,11 +29,10 @@ impl Session {
     /// Reads the rows of a query. Without a description they describe themselves; then none if one cannot be decoded.
     pub(super) async fn receive(
         &mut self,
-        stream: RowStream,
+        stream: &mut Columned,
         mut described: Option<Described>,
         mut answer: Option<&mut Answer>,
     ) -> Result<Option<Rows>, Error> {
-        pin_mut!(stream);
         let (mut values, mut bytes) = (Vec::new(), 0_usize);
         while let Some(row) = stream.next().await {
             let row = row.map_err(|error| told(&error))?;
@@ -73,7 +71,7 @@ impl Session {
             }
             values.push(fields);
         }
-        let columns = described.map(|described| described.columns).unwrap_or_default();
+        let Described { columns, .. } = described.unwrap_or_else(|| Described::of(stream.columns()));
         Ok(Some(Rows { columns, values, extra: Vec::new() }))
     }
 

@@ -7,8 +7,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// What it asks when it looks at its post-conditions.
-static LOOKS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// What it asks when it looks at its post-conditions, and how many rows of columns `a` and `b` that is to bring; without, it is one that is true.
+static LOOKS: Mutex<Vec<(Option<usize>, String)>> = Mutex::new(Vec::new());
 
 struct Follows;
 
@@ -36,7 +36,14 @@ fn follow<'a>(db: &Db, mut steps: &'a [Step]) -> Result<&'a [Step]> {
                 }
             }
             "close" => return Ok(steps),
-            "look" => LOOKS.lock().unwrap_or_else(PoisonError::into_inner).push(statement.clone()),
+            "look" | "look for none" | "look for one" => {
+                let rows = match what.as_str() {
+                    "look for none" => Some(0),
+                    "look for one" => Some(1),
+                    _ => None,
+                };
+                LOOKS.lock().unwrap_or_else(PoisonError::into_inner).push((rows, statement.clone()));
+            }
             "compute" => while black_box(true) {},
             "panic" => panic!("as the program says"),
             "give up" => return Err(Error::message("as the program says")),
@@ -78,8 +85,13 @@ impl Migration for Follows {
 
     fn verify(db: &Db) -> Result<Checks> {
         let mut checks = Checks::new();
-        for look in LOOKS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            checks.value(db, look, look, true)?;
+        for (expected, look) in LOOKS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let Some(expected) = expected else {
+                checks.value(db, look, look, true)?;
+                continue;
+            };
+            let rows = db.rows(look, &[])?;
+            checks.equal(look, (rows.len(), rows.columns().collect()), (*expected, vec!["a", "b"]));
         }
         Ok(checks)
     }

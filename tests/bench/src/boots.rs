@@ -55,7 +55,7 @@ async fn size(
     all: &mut All,
     peers: &mut BTreeMap<(Subject, &'static str), Spread>,
 ) -> Result<Vec<((&'static str, &'static str), f64)>> {
-    let folders = Folders::write(count, &bench.component)?;
+    let folders = Folders::write(count, bench)?;
     let ways = ways(count, bench, &folders).await?;
     let database = |subject: Subject| match subject {
         // A new session reads of the catalog what is there: the floor stands on the same.
@@ -159,8 +159,8 @@ async fn run(way: &Way, socket: &Socket, database: &str, folders: &Folders, cach
     match way.subject {
         Subject::Floor => subjects::floor(socket, database, again).await,
         Subject::Plinth => boot(socket, database, &way.from, Some(cache).filter(|_| way.cached)).await.map(|(took, _)| took),
-        Subject::Sqlx => subjects::sqlx(socket, database, folders.sqlx.path(), again).await,
-        Subject::Refinery => subjects::refinery(socket, database, folders.refinery.path(), again).await,
+        Subject::Sqlx => subjects::sqlx(socket, database, &folders.sqlx, again).await,
+        Subject::Refinery => subjects::refinery(socket, database, &folders.refinery, again).await,
     }
     .with_context(|| way.subject.name())
 }

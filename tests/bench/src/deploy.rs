@@ -13,7 +13,6 @@ use anyhow::{Context, Result};
 use std::time::{Duration, Instant};
 
 /// The database that a round gets.
-const DATABASE: &str = "deployed";
 
 /// A set of which all but the last block is applied, in a database for each subject.
 struct Deploy<'a> {
@@ -57,14 +56,14 @@ pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
 impl Deploy<'_> {
     async fn prepare<'a>(bench: &'a Bench, applied: usize, subjects: &[Subject]) -> Result<Deploy<'a>> {
         eprintln!("  {applied} blocks that are applied, and one that is not …");
-        let mut folders = Folders::write(applied, &bench.component)?;
+        let mut folders = Folders::write(applied, bench)?;
         let admin = bench.socket.client("postgres").await?;
         for subject in subjects {
             let name = &template(*subject, applied);
             admin.batch_execute(&format!("create database {name}")).await?;
             match subject {
-                Subject::Sqlx => drop(subjects::sqlx(&bench.socket, name, folders.sqlx.path(), false).await?),
-                Subject::Refinery => drop(subjects::refinery(&bench.socket, name, folders.refinery.path(), false).await?),
+                Subject::Sqlx => drop(subjects::sqlx(&bench.socket, name, &folders.sqlx, false).await?),
+                Subject::Refinery => drop(subjects::refinery(&bench.socket, name, &folders.refinery, false).await?),
                 Subject::Plinth | Subject::Floor => adopted(&bench.socket, name, applied, &folders.bundle(false).await?).await?,
             }
             bench.socket.client(name).await?.batch_execute("vacuum analyze").await?;
@@ -95,19 +94,17 @@ impl Deploy<'_> {
     /// One deploy, on a database of its own.
     async fn once(&self, subject: Subject, socket: &Socket) -> Result<Took> {
         let admin = self.bench.socket.client("postgres").await?;
-        let template = template(subject, self.folders.count - 1);
-        admin.batch_execute(&format!("create database {DATABASE} template {template} strategy file_copy")).await?;
+        let (template, database) = (template(subject, self.folders.count - 1), &*self.bench.database());
+        admin.batch_execute(&format!("create database {database} template {template} strategy file_copy")).await?;
         // Its files are the server's to write, and not a part of what is measured.
         admin.batch_execute("checkpoint").await?;
-        let took = match subject {
-            Subject::Floor => floor(socket, self.folders.count).await,
+        match subject {
+            Subject::Floor => floor(socket, database, self.folders.count).await,
             // The code is in the cache, as it is in an image that carries it.
-            Subject::Plinth => boot(socket, DATABASE, &self.bundle, Some(self.bench.cache.path())).await.map(|(took, _)| took),
-            Subject::Sqlx => subjects::sqlx(socket, DATABASE, self.folders.sqlx.path(), false).await,
-            Subject::Refinery => subjects::refinery(socket, DATABASE, self.folders.refinery.path(), false).await,
-        };
-        admin.batch_execute(&format!("drop database {DATABASE} with (force)")).await?;
-        took
+            Subject::Plinth => boot(socket, database, &self.bundle, Some(self.bench.cache.path())).await.map(|(took, _)| took),
+            Subject::Sqlx => subjects::sqlx(socket, database, &self.folders.sqlx, false).await,
+            Subject::Refinery => subjects::refinery(socket, database, &self.folders.refinery, false).await,
+        }
     }
 }
 
@@ -115,9 +112,9 @@ fn template(subject: Subject, applied: usize) -> String {
     format!("applied_{}_{applied}", subject.name())
 }
 
-async fn floor(socket: &Socket, number: usize) -> Result<Took> {
+async fn floor(socket: &Socket, database: &str, number: usize) -> Result<Took> {
     let begin = Instant::now();
-    let mut client = socket.client(DATABASE).await?;
+    let mut client = socket.client(database).await?;
     let start = Instant::now();
     let transaction = client.transaction().await?;
     transaction.batch_execute(&Migration::new(number).statement).await?;

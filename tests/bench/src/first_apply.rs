@@ -21,7 +21,7 @@ const ALL: [&str; 6] = [FLOOR, ONE_STRING, NOT_WAITING, SQLX, REFINERY, PLINTH];
 
 pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
     let count = bench.arguments.first_apply;
-    let folders = Folders::write(count, &bench.component)?;
+    let folders = Folders::write(count, bench)?;
     eprintln!("  {count} blocks, compiled for the first time …");
     let cold = fresh(bench, async |database| {
         let begin = Instant::now();
@@ -58,7 +58,7 @@ const FAR: usize = 200;
 async fn far_away(bench: &Bench, all: &mut All) -> Result<()> {
     let count = FAR.min(bench.arguments.first_apply);
     eprintln!("  {count} blocks, the server a millisecond away …");
-    let folders = Folders::write(count, &bench.component)?;
+    let folders = Folders::write(count, bench)?;
     let bundle = folders.bundle(true).await?;
     let far = Far::start(&bench.socket, WAY)?;
     let rounds = compared(bench, &far.socket(), &[FLOOR, ONE_STRING, SQLX, REFINERY, PLINTH], &folders, &bundle).await?;
@@ -88,15 +88,13 @@ async fn compared(bench: &Bench, socket: &Socket, names: &[&'static str], folder
     Ok(rounds)
 }
 
-/// Something on an empty database that is gone afterwards.
+/// Something on an empty database.
 pub async fn fresh<T>(bench: &Bench, work: impl AsyncFnOnce(&str) -> Result<T>) -> Result<T> {
-    const DATABASE: &str = "fresh";
     let admin = bench.socket.client("postgres").await?;
-    admin.batch_execute(&format!("create database {DATABASE}")).await?;
+    let database = bench.database();
+    admin.batch_execute(&format!("create database {database}")).await?;
     admin.batch_execute("checkpoint").await?;
-    let done = work(DATABASE).await;
-    admin.batch_execute(&format!("drop database {DATABASE} with (force)")).await?;
-    done
+    work(&database).await
 }
 
 /// From after connecting.
@@ -105,8 +103,8 @@ async fn once(name: &str, socket: &Socket, database: &str, folders: &Folders, bu
         FLOOR => floor(socket, database, folders.count).await?,
         ONE_STRING => one_string(socket, database, folders.count, "on").await?,
         NOT_WAITING => one_string(socket, database, folders.count, "off").await?,
-        SQLX => subjects::sqlx(socket, database, folders.sqlx.path(), false).await?.run,
-        REFINERY => subjects::refinery(socket, database, folders.refinery.path(), false).await?.run,
+        SQLX => subjects::sqlx(socket, database, &folders.sqlx, false).await?.run,
+        REFINERY => subjects::refinery(socket, database, &folders.refinery, false).await?.run,
         _ => boot(socket, database, bundle, None).await?.0.run,
     })
 }

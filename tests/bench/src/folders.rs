@@ -1,10 +1,12 @@
 //! The same migrations for each subject.
 
-use crate::guests::{self, MIGRATION_CHECK, MIGRATION_MANIFEST, MIGRATION_STATEMENT};
-use crate::subjects::From;
+use crate::{
+    Bench,
+    guests::{self, MIGRATION_CHECK, MIGRATION_MANIFEST, MIGRATION_STATEMENT},
+    subjects::From,
+};
 use anyhow::{Context, Result};
-use std::fs;
-use tempfile::TempDir;
+use std::{fs, path::PathBuf};
 
 /// A migration, by its number from 1: odd ones make a table, even ones add a column to it.
 pub struct Migration {
@@ -54,24 +56,25 @@ impl Migration {
 /// The folders of one size.
 pub struct Folders {
     pub count: usize,
-    plinth: TempDir,
-    bundles: TempDir,
-    pub sqlx: TempDir,
-    pub refinery: TempDir,
+    plinth: PathBuf,
+    bundles: PathBuf,
+    pub sqlx: PathBuf,
+    pub refinery: PathBuf,
 }
 
 impl Folders {
     /// Writes `count` migrations: as copies of the component, as `0001_name.sql` and as `V1__name.sql`.
-    pub fn write(count: usize, component: &[u8]) -> Result<Folders> {
-        let mut folders = Folders {
-            count: 0,
-            plinth: TempDir::new()?,
-            bundles: TempDir::new()?,
-            sqlx: TempDir::new()?,
-            refinery: TempDir::new()?,
+    pub fn write(count: usize, bench: &Bench) -> Result<Folders> {
+        let below = bench.folder()?;
+        let made = |name: &str| -> Result<PathBuf> {
+            let folder = below.join(name);
+            fs::create_dir(&folder)?;
+            Ok(folder)
         };
+        let [plinth, bundles, sqlx, refinery] = ["plinth", "bundles", "sqlx", "refinery"].map(made);
+        let mut folders = Folders { count: 0, plinth: plinth?, bundles: bundles?, sqlx: sqlx?, refinery: refinery? };
         for _ in 0..count {
-            folders.add(component)?;
+            folders.add(&bench.component)?;
         }
         Ok(folders)
     }
@@ -82,20 +85,20 @@ impl Folders {
         let number = self.count;
         let migration = Migration::new(number);
         let Migration { name, statement, .. } = &migration;
-        fs::write(self.plinth.path().join(format!("{number:05}_{name}.wasm")), migration.component(component)?)?;
-        fs::write(self.sqlx.path().join(format!("{number:05}_{name}.sql")), statement)?;
-        fs::write(self.refinery.path().join(format!("V{number}__{name}.sql")), statement)?;
+        fs::write(self.plinth.join(format!("{number:05}_{name}.wasm")), migration.component(component)?)?;
+        fs::write(self.sqlx.join(format!("{number:05}_{name}.sql")), statement)?;
+        fs::write(self.refinery.join(format!("V{number}__{name}.sql")), statement)?;
         Ok(())
     }
 
     /// The components.
     pub fn folder(&self) -> From {
-        From::Folder(self.plinth.path().to_owned())
+        From::Folder(self.plinth.clone())
     }
 
     /// The components in one file.
     pub async fn bundle(&self, compile: bool) -> Result<From> {
         let name = if compile { "compiled.plinth" } else { "blocks.plinth" };
-        self.folder().bundled(self.bundles.path().join(name), compile).await
+        self.folder().bundled(self.bundles.join(name), compile).await
     }
 }

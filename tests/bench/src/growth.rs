@@ -37,7 +37,7 @@ async fn first_applies(bench: &Bench, all: &mut All) -> Result<()> {
     let (mut points, mut floors) = (Vec::new(), Vec::new());
     for count in upto(bench.arguments.first_apply).filter(|count| *count >= 10) {
         eprintln!("  first apply of {count} …");
-        let folders = Folders::write(count, &bench.component)?;
+        let folders = Folders::write(count, bench)?;
         let (mut took, mut natively) = (Vec::new(), Vec::new());
         for round in 0..=ROUNDS {
             let cache = Some(bench.cache.path());

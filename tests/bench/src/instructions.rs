@@ -26,7 +26,7 @@ pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
     let (mut bundles, mut in_folders) = (Vec::new(), Vec::new());
     for count in bench.arguments.sizes.iter().copied() {
         eprintln!("  {count} blocks …");
-        let folders = Folders::write(count, &bench.component)?;
+        let folders = Folders::write(count, bench)?;
         let database = format!("instructions_{count}");
         admin.batch_execute(&format!("create database {database}")).await?;
         adopted(&bench.socket, &database, count, &folders.folder()).await?;

@@ -33,7 +33,12 @@ use anyhow::{Context, Result, ensure};
 use arguments::{Arguments, Part};
 use numbers::{All, Machine};
 use plinth::embedded::Server;
-use std::{fs, path::Path, time::Instant};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Instant,
+};
 use subjects::Socket;
 use tempfile::TempDir;
 
@@ -45,6 +50,25 @@ pub struct Bench {
     pub component: Vec<u8>,
     /// Compiled code, of what one part compiled and another runs.
     pub cache: TempDir,
+    /// What the parts write. Nothing is deleted before the end, and no database either: some file systems pass over what was deleted lately
+    /// when they make a file (ext4 without a journal does, for minutes), and that would be a part of what is measured.
+    files: TempDir,
+    /// How many folders and databases there are.
+    made: AtomicUsize,
+}
+
+impl Bench {
+    /// A folder that nobody else has.
+    pub fn folder(&self) -> Result<PathBuf> {
+        let folder = self.files.path().join(self.made.fetch_add(1, Ordering::Relaxed).to_string());
+        fs::create_dir(&folder)?;
+        Ok(folder)
+    }
+
+    /// The name of a database that nobody else has.
+    pub fn database(&self) -> String {
+        format!("of_its_own_{}", self.made.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 #[tokio::main]
@@ -57,10 +81,18 @@ async fn main() -> Result<()> {
     let arguments = Arguments::read(words)?;
     let durable = arguments.durable;
     let load_before = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let server = tokio::task::spawn_blocking(move || Server::builder().durable(durable).start()).await??;
+    let server =
+        tokio::task::spawn_blocking(move || Server::builder().setting("autovacuum", "off").durable(durable).start()).await??;
     let socket = Socket(server.socket_folder().to_owned());
     let component = guests::built(guests::MIGRATION)?;
-    let bench = Bench { arguments, socket, component, cache: tempfile::tempdir()? };
+    let bench = Bench {
+        arguments,
+        socket,
+        component,
+        cache: tempfile::tempdir()?,
+        files: tempfile::tempdir()?,
+        made: AtomicUsize::new(0),
+    };
     let mut all =
         All { machine: machine(&bench, load_before).await?, figures: Vec::new(), curves: Vec::new(), skipped: Vec::new() };
     let mut failed = Vec::new();

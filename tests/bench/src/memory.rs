@@ -19,7 +19,7 @@ pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
     let mut least: BTreeMap<&str, (usize, Spread)> = BTreeMap::new();
     for count in bench.arguments.sizes.iter().copied().filter(|count| *count >= 1000) {
         eprintln!("  {count} blocks …");
-        let folders = Folders::write(count, &bench.component)?;
+        let folders = Folders::write(count, bench)?;
         let database = format!("memory_{count}");
         bench.socket.client("postgres").await?.batch_execute(&format!("create database {database}")).await?;
         adopted(&bench.socket, &database, count, &folders.folder()).await?;
@@ -52,7 +52,7 @@ pub async fn measure(bench: &Bench, all: &mut All) -> Result<()> {
 async fn returns(bench: &Bench, all: &mut All) -> Result<()> {
     let database = "memory_returns";
     bench.socket.client("postgres").await?.batch_execute(&format!("create database {database}")).await?;
-    let small = Folders::write(2, &bench.component)?;
+    let small = Folders::write(2, bench)?;
     let large = tempfile::tempdir()?;
     fs::write(large.path().join("grows.wasm"), guests::built(GROWS)?)?;
     let mut told = Vec::new();

@@ -59,7 +59,7 @@ pub struct Replicas {
 impl Replicas {
     /// A database in which all of it is applied.
     pub async fn prepare(bench: &Bench, database: &'static str) -> Result<Replicas> {
-        let folders = Folders::write(BLOCKS, &bench.component)?;
+        let folders = Folders::write(BLOCKS, bench)?;
         let bundle = folders.bundle(false).await?;
         bench.socket.client("postgres").await?.batch_execute(&format!("create database {database}")).await?;
         adopted(&bench.socket, database, BLOCKS, &bundle).await?;

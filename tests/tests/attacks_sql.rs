@@ -94,13 +94,34 @@ async fn set_config_inside_do_is_seen_afterwards() {
 
 #[tokio::test]
 async fn functions_that_fit_the_hosts_questions_better_are_not_called() {
-    // How a session stands is asked with 33 texts, which PostgreSQL's own function takes as a list of anything.
-    let list = vec!["text"; 33].join(", ");
-    let answers = format!("create function public.json_build_array({list}) returns json language sql as $$ select '[]'::json $$");
-    let attack = Attack::new().await.after(&answers).await;
+    // How a session stands is asked with a list of texts, which PostgreSQL's own function takes as one of anything.
+    let answers = "create function public.array_to_string(text[], text, text) returns text language sql as $$ select '' $$";
+    let attack = Attack::new().await.after(answers).await;
     let error =
         attack.by_statements("sends_declared", &["do $$ begin perform set_config('row_security', 'off', false); end $$"]).await;
     assert!(error.message.contains("row_security"), "{error}");
+}
+
+#[tokio::test]
+async fn a_schema_before_postgresqls_own_does_not_answer_for_it() {
+    // Its answers are what was there before: the search path as it was, and nothing that is locked.
+    let before = "create schema evil;
+        create view evil.pg_locks as select * from pg_catalog.pg_locks where false;
+        create function evil.current_setting(text, boolean) returns text language sql as
+            $$ select case $1 when 'search_path' then 'public, pg_temp' else pg_catalog.current_setting($1, $2) end $$;
+        create table undeclared (id int)";
+    for local in [true, false] {
+        let attack = Attack::new().await.after(before).await;
+        let evil = format!(
+            "do $$ begin
+                insert into public.undeclared values (1);
+                perform set_config('search_path', 'evil, pg_catalog, public, pg_temp', {local});
+            end $$"
+        );
+        let error = attack.by_statements("sends_declared", &[&evil]).await;
+        assert_eq!(error.class, ErrorClass::Effects, "{error}");
+        assert!(error.message.contains("search_path is not as it was before the block"), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -85,6 +85,26 @@ async fn a_look_that_finds_no_row_knows_its_columns_and_takes_no_more_round_trip
 }
 
 #[tokio::test]
+async fn what_a_sub_step_undid_is_known_whatever_it_made_of_the_search_path() {
+    let database = with_program(&[
+        ("query", "select goes('evil, pg_catalog, public, pg_temp')"),
+        ("execute", "insert into public.t (id) values (2)"),
+        ("open", ""),
+        ("execute", "insert into public.t (id) values (1)"),
+        ("execute", DUPLICATE),
+        ("close", ""),
+        ("query", "select public.goes('public, pg_temp')"),
+    ])
+    .await;
+    let evil = "create schema evil;
+        create view evil.pg_class as select * from pg_catalog.pg_class where false;
+        create function goes(text) returns text language sql as $$ select pg_catalog.set_config('search_path', $1, true) $$";
+    database.client().await.batch_execute(evil).await.unwrap();
+    let (block, _) = follow(&database).await;
+    assert_eq!((block.outcome, block.rows["public.t"].inserted), (Outcome::Applied, 1), "{block:?}");
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_a_statement_that_was_sent_fails_the_block_and_names_it() {
     let (good, more) = ("insert into t (id) values (1)", "insert into t (id) values (2)");
     let begun = [("send", good), ("send", DUPLICATE), ("send", more)];

@@ -106,9 +106,14 @@ impl ReportError {
         told
     }
 
-    /// What a block left otherwise than it was, or reached for.
-    pub(super) fn of_around(before: &Around, after: &Around, touched: &Touched, ledger: &str) -> Option<ReportError> {
-        let changed = before.changed(after).map(not_as_before);
+    /// What a block left otherwise than it was, or reached for. `path` is the search path that it left.
+    pub(super) fn of_around(
+        before: &Around,
+        (after, path): (&Around, Option<&str>),
+        touched: &Touched,
+        ledger: &str,
+    ) -> Option<ReportError> {
+        let changed = before.changed(after, path).map(not_as_before);
         changed.or_else(|| touched.reach(ledger).map(str::to_owned)).map(|message| ReportError::new(ErrorClass::Effects, message))
     }
 

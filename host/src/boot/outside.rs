@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     database::{
-        around::{Around, around_query},
+        around::{Around, PATH, around_query},
         effects::Counters,
         literal, name,
         policy::{Phase, Policy},
@@ -109,10 +109,11 @@ impl Boot<'_> {
         if worked.is_err() && self.connection.client().is_closed() {
             return worked;
         }
-        let look = format!("rollback; {}; {}", around_query(false), touched_query());
+        let look = format!("rollback; {PATH}; {}; {}", around_query(false), touched_query());
         let left = self.connection.send(&look).await.map_err(failed("the session cannot be looked at"))?;
         let (after, touched) = (Around::read(&left, 1), Touched::read(&left, 0));
-        let left_otherwise = ReportError::of_around(&before_work, &after, &touched, &self.record.ledger.schema);
+        let path = left.set_from_end(2).first().and_then(|row| text(row, 0));
+        let left_otherwise = ReportError::of_around(&before_work, (&after, path), &touched, &self.record.ledger.schema);
         self.leave_outside().await?;
         worked?;
         if let Some(error) = left_otherwise.filter(|_| !self.is_leased()) {

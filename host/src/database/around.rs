@@ -7,7 +7,7 @@ use super::{Connection, ResultSets, literal, simple::text};
 const SETTINGS: [&str; 29] = [
     "role",
     "session_authorization",
-    "search_path",
+    SEARCH_PATH,
     "lock_timeout",
     "statement_timeout",
     "idle_in_transaction_session_timeout",
@@ -35,6 +35,8 @@ const SETTINGS: [&str; 29] = [
     "allow_system_table_mods",
     "default_tablespace",
 ];
+
+const SEARCH_PATH: &str = "search_path";
 
 /// What else is asked for, by what it is called and what says it.
 const PARTS: [(&str, &str); 4] = [
@@ -67,6 +69,9 @@ pub(super) fn around_expression(inside: bool) -> String {
     format!("pg_catalog.array_to_string(array[{}], '{BETWEEN}', '')", parts.chain(settings).collect::<Vec<_>>().join(", "))
 }
 
+/// Asks for the search path, before anything that is looked up by it: whoever puts a schema before PostgreSQL's own would answer that.
+pub(crate) const PATH: &str = "show search_path";
+
 impl Around {
     pub(crate) fn read(sets: &ResultSets, place: usize) -> Around {
         Around::of(sets.set_from_end(place).first().and_then(|row| text(row, 0)))
@@ -76,14 +81,18 @@ impl Around {
         Around { all: all.map(str::to_owned) }
     }
 
-    /// The first part that is another one now.
-    pub(crate) fn changed(&self, now: &Around) -> Option<&'static str> {
+    /// The first part that is another one now. `path` is what [`PATH`] said.
+    pub(crate) fn changed(&self, now: &Around, path: Option<&str>) -> Option<&'static str> {
+        let names = || PARTS.iter().map(|(name, _)| *name).chain(SETTINGS);
+        let before = self.all.as_ref().and_then(|all| names().zip(all.split(BETWEEN)).find(|(name, _)| *name == SEARCH_PATH));
+        if path.is_none() || before.map(|(_, before)| before) != path {
+            return Some(SEARCH_PATH);
+        }
         if self.all.is_some() && self == now {
             return None;
         }
         let list = |around: &Around| around.all.clone().unwrap_or_default();
         let place = list(self).split(BETWEEN).zip(list(now).split(BETWEEN)).position(|(before, after)| before != after);
-        let names = || PARTS.iter().map(|(name, _)| *name).chain(SETTINGS);
         // What cannot be compared is not as it was.
         Some(place.and_then(|place| names().nth(place)).unwrap_or("the session"))
     }

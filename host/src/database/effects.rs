@@ -4,7 +4,10 @@
 //! earlier transactions of the session did, as long as they were not flushed, so a difference is taken. Locks are those of
 //! `pg_locks` before COMMIT; objects are the catalog rows that the transaction made.
 
-use super::simple::{ResultSets, text};
+use super::{
+    around::HOST_PATH,
+    simple::{ResultSets, text},
+};
 use crate::report::{Lock, ObjectChange, RowCounts, shown_name};
 use plinth_manifest::TableName;
 use std::collections::BTreeMap;
@@ -47,7 +50,20 @@ pub(crate) const COUNTERS: &str = "select n.nspname, c.relname, s.ins, s.upd, s.
                                 pg_stat_get_xact_tuples_deleted(c.oid) as del) s
      where c.relkind in ('r', 'm', 'p') and n.nspname not in ('pg_catalog', 'information_schema') and s.ins + s.upd + s.del > 0";
 
+/// The same in the middle of a block, whatever it has made of the search path: that is as it was afterwards.
+pub(crate) fn counters_anyway() -> String {
+    format!("savepoint {COUNTED}; {HOST_PATH}; {COUNTERS}; rollback to savepoint {COUNTED}; release savepoint {COUNTED}")
+}
+
+/// The savepoint that [`counters_anyway`] goes back to.
+const COUNTED: &str = "plinth_counted";
+
 impl Counters {
+    /// Reads the rows of [`counters_anyway`].
+    pub(crate) fn read_anyway(sets: &ResultSets) -> Counters {
+        Counters::read(sets, 2)
+    }
+
     /// Reads the rows of [`COUNTERS`].
     pub(crate) fn read(sets: &ResultSets, place: usize) -> Counters {
         let number = |row, at| text(row, at).and_then(|text| text.parse().ok()).unwrap_or(0);

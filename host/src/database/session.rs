@@ -9,7 +9,7 @@ use super::{
     Connection,
     described::Columned,
     discreet::discreet,
-    effects::{COUNTERS, Counters},
+    effects::{Counters, counters_anyway},
     observer::{Observed, Observer},
     policy::{Allowed, Phase, Policy},
 };
@@ -374,9 +374,12 @@ impl Session {
         self.noted(settled)?;
         let number = self.savepoints_opened;
         self.savepoints_opened += 1;
-        let sets =
-            self.connection.send(&format!("savepoint {}; {COUNTERS}", savepoint(number))).await.map_err(|error| told(&error))?;
-        self.savepoints.push(OpenSavepoint { number, counters: Counters::read(&sets, 0), failed: self.failed.clone() });
+        let sets = self
+            .connection
+            .send(&format!("savepoint {}; {}", savepoint(number), counters_anyway()))
+            .await
+            .map_err(|error| told(&error))?;
+        self.savepoints.push(OpenSavepoint { number, counters: Counters::read_anyway(&sets), failed: self.failed.clone() });
         Ok(number)
     }
 
@@ -398,9 +401,9 @@ impl Session {
         let _ = self.settle().await;
         // The counters keep what was rolled back: what they gained since is taken out again. A failed transaction cannot be
         // asked before it is rolled back, and counts the same afterwards.
-        let undo = format!("rollback to savepoint {name}; release savepoint {name}; {COUNTERS}");
+        let undo = format!("rollback to savepoint {name}; release savepoint {name}; {}", counters_anyway());
         let sets = self.connection.send(&undo).await.map_err(|error| told(&error))?;
-        let now = Counters::read(&sets, 0);
+        let now = Counters::read_anyway(&sets);
         if let Some(opened) = self.savepoints.get(place) {
             self.failed = opened.failed.clone();
             let undone = now.since(&opened.counters);

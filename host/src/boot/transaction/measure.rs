@@ -5,9 +5,11 @@ use crate::{
     boot::provides::provided,
     database::{
         ResultSets,
+        around::PATH,
         effects::Effects,
         measured::{Question, Seen},
         objects::{Objects, objects_query},
+        simple::text,
     },
     report::{ErrorClass, ReportError},
 };
@@ -39,7 +41,7 @@ impl Measure {
         let (measures, statements) = questions.measure(question);
         // What a block puts off to COMMIT is its doing too, and is not to see the text of what the host sends with COMMIT.
         let ask = format!(
-            "{}set constraints all immediate; {measures}{}",
+            "{}set constraints all immediate; {PATH}; {measures}{}",
             before.map(|before| format!("{before}; ")).unwrap_or_default(),
             looks.iter().map(|look| format!("; {look}")).collect::<String>()
         );
@@ -48,7 +50,7 @@ impl Measure {
 
     /// Where what was asked before it stands, from the end.
     pub(super) fn before(&self) -> usize {
-        1 + self.statements + self.provides
+        2 + self.statements + self.provides
     }
 }
 
@@ -69,7 +71,8 @@ impl<'a> Transaction<'a> {
         let ledger = &self.boot.record.ledger.schema;
         let existing = provided(&self.component.manifest).read_all(&sets.take_last(measure.provides));
         let Seen { around, touched, objects } = measure.question.read(&sets);
-        if let Some(error) = ReportError::of_around(&self.around, &around, &touched, ledger) {
+        let path = sets.set_from_end(measure.statements).first().and_then(|row| text(row, 0));
+        if let Some(error) = ReportError::of_around(&self.around, (&around, path), &touched, ledger) {
             return Err(self.broken(error));
         }
         let rows = touched.counters().since(self.running.session().counters());

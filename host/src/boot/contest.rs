@@ -3,7 +3,7 @@
 use super::{Boot, transaction::start};
 use crate::{
     database::{
-        effects::{COUNTERS, Counters, Effects},
+        effects::{COUNTERS, Counters, Effects, counters_anyway},
         policy::{Phase, Policy},
     },
     load::Component,
@@ -94,8 +94,8 @@ impl Boot<'_> {
         let before = self.connection.send(&format!("savepoint plinth_again; {COUNTERS}")).await.map_err(failed)?;
         running.session().enter(Phase::Work, Counters::read(&before, 0));
         running.work().await.map_err(|error| ReportError::of_block(&error, running.failed(), None))?;
-        let after = self.connection.send(COUNTERS).await.map_err(failed)?;
-        let rows = Counters::read(&after, 0).since(running.session().counters());
+        let after = self.connection.send(&counters_anyway()).await.map_err(failed)?;
+        let rows = Counters::read_anyway(&after).since(running.session().counters());
         self.connection.send("rollback to savepoint plinth_again; release savepoint plinth_again").await.map_err(failed)?;
         Ok(rows)
     }

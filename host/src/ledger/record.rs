@@ -214,8 +214,10 @@ impl Record {
         let (schema, boot) = (self.ledger.quoted(), self.boot);
         let error =
             error.and_then(|(block, error)| serde_json::to_string(&serde_json::json!({ "block": block, "error": error })).ok());
+        // Who did not hear that the boot's last block has closed it does not say that it failed.
+        let open = if matches!(state, BootState::Failed | BootState::Interrupted) { " and state = 'running'" } else { "" };
         let close = format!(
-            "update {schema}.boots set state = {}, finished = clock_timestamp(), round_trips = {round_trips}, error = {} where id = {boot}",
+            "update {schema}.boots set state = {}, finished = clock_timestamp(), round_trips = {round_trips}, error = {} where id = {boot}{open}",
             literal(state.as_str()),
             error.map_or_else(|| "null".to_owned(), |json| format!("{}::jsonb", literal(&json))),
         );

@@ -12,12 +12,12 @@ use super::{
 };
 use tokio_postgres::SimpleQueryRow;
 
-/// What is asked about a block.
+/// What is asked about a block, and about its session and locks in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Question {
     /// Whether it made objects, which one that works on rows does not.
     Rows,
-    /// The objects of most: relations, columns, constraints and triggers.
+    /// The objects that most blocks make: relations, columns, constraints and triggers.
     Most,
     /// Whatever there may be: see [`objects_query`].
     Everything { after: Option<u64>, everywhere: bool },
@@ -88,7 +88,7 @@ fn most_query() -> String {
     let ours = |xmin: &str| format!("case when {xmin} = top then 'ours' else '?' end");
     let others = ["pg_proc", "pg_enum", "pg_namespace", "pg_extension", "pg_policy"].map(written).join(" + ");
     let relations = ["pg_class", "pg_attribute"].map(written).join(" + ");
-    // The age of the first of its columns, by which a relation is known to be new.
+    // `made` is the age of the first of its columns: that of a new relation is as old as the transaction.
     format!(
         "with own as materialized (select top, age(top) as since from (select pg_current_xact_id_if_assigned()::xid as top) top where top is not null),
          {HELD},

@@ -243,3 +243,29 @@ impl Record {
 pub(crate) fn json(rows: &[Row<'_>]) -> String {
     serde_json::to_string(rows).unwrap_or_default()
 }
+
+#[cfg(all(test, feature = "embedded"))]
+mod tests {
+    use super::*;
+    use crate::{database::Database, host::Host};
+
+    #[tokio::test]
+    async fn a_boot_that_is_complete_is_not_told_to_have_failed_and_one_that_failed_too_early_is_complete() {
+        let server = crate::embedded::Server::builder().in_memory(true).durable(false).start().expect("a server starts");
+        let database = Database::from_url(&server.url("postgres")).expect("its address");
+        let connection = database.connect("test").await.expect("it lets us in");
+        let ledger = Host::new(database).ledger;
+        connection.send(&ledger.create()).await.expect("the ledger is made");
+        // Whichever of the two the server gets first: the COMMIT that nobody heard of, or the word that it was lost.
+        for states in [[BootState::Complete, BootState::Failed], [BootState::Failed, BootState::Complete]] {
+            let opened = connection.send(&ledger.open_boot("digest", None, "instance", 1)).await.expect("it is opened");
+            let boot = opened.value().and_then(|id| id.parse().ok()).expect("its number");
+            let record = Record { ledger: ledger.clone(), boot, token: None };
+            for state in states {
+                connection.send(&record.close(state, 1, None)).await.expect("it is closed");
+            }
+            let state = connection.send(&format!("select state from plinth.boots where id = {boot}")).await.expect("it answers");
+            assert_eq!(state.value(), Some("complete"), "{states:?}");
+        }
+    }
+}

@@ -22,9 +22,8 @@ pub(super) struct Measure {
     question: Question,
     /// What it declares that may do more than most.
     everywhere: bool,
-    /// How many statements that are.
+    /// How many statements measure it, and how many more look at what it provides.
     statements: usize,
-    /// How many more look at what it provides.
     provides: usize,
 }
 
